@@ -1,0 +1,118 @@
+"""Every error the system raises on purpose, as one tree with stable codes.
+
+::
+
+    CrmError                        INTERNAL_SERVER_ERROR
+    ├── ConfigError                 CONFIG            a setting, file, port or folder is wrong
+    ├── DatabaseError               DATABASE          the database is unreachable, too old or too new
+    │   └── MigrationError          MIGRATION         a workspace could not be migrated
+    ├── CompositionError            COMPOSITION       declarations contradict each other
+    ├── PluginError                 PLUGIN            a plugin cannot be loaded or misbehaved
+    └── ClientError                 BAD_REQUEST       the caller can read it; it is never masked
+        ├── BadInput                BAD_USER_INPUT
+        ├── Unauthenticated         UNAUTHENTICATED
+        ├── Forbidden               FORBIDDEN
+        ├── NotFound                NOT_FOUND
+        ├── LimitExceeded           LIMIT_EXCEEDED
+        ├── TooManyRequests         TOO_MANY_REQUESTS
+        ├── IdempotencyConflict     IDEMPOTENCY_CONFLICT
+        └── Refused                 REFUSED           carries the user errors that go into a payload
+
+A code is part of the API: clients compare it, messages are for people and may change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+class CrmError(Exception):
+    """Base of the tree. `message` is one line for people; `params` are the facts in it, by name."""
+
+    code: ClassVar[str] = "INTERNAL_SERVER_ERROR"
+
+    def __init__(self, message: str, **params: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.params = params
+
+
+class ConfigError(CrmError):
+    code = "CONFIG"
+
+
+class DatabaseError(CrmError):
+    code = "DATABASE"
+
+
+class MigrationError(DatabaseError):
+    code = "MIGRATION"
+
+
+class CompositionError(CrmError):
+    code = "COMPOSITION"
+
+
+class PluginError(CrmError):
+    code = "PLUGIN"
+
+
+class ClientError(CrmError):
+    code = "BAD_REQUEST"
+
+
+class BadInput(ClientError):
+    code = "BAD_USER_INPUT"
+
+
+class Unauthenticated(ClientError):
+    code = "UNAUTHENTICATED"
+
+
+class Forbidden(ClientError):
+    code = "FORBIDDEN"
+
+
+class NotFound(ClientError):
+    code = "NOT_FOUND"
+
+
+class LimitExceeded(ClientError):
+    code = "LIMIT_EXCEEDED"
+
+
+class TooManyRequests(ClientError):
+    code = "TOO_MANY_REQUESTS"
+
+
+class IdempotencyConflict(ClientError):
+    code = "IDEMPOTENCY_CONFLICT"
+
+
+@dataclass(frozen=True, slots=True)
+class UserError:
+    """A fault the caller can correct; it travels in a mutation's payload, never as an exception.
+
+    `path` leads from the mutation's arguments to the faulty value; `params` are the facts the translated
+    message is made of; `kind` is the GraphQL type, `UserError` implementations of plugins name their own
+    and put that type's extra fields into `fields`.
+    """
+
+    path: tuple[str | int, ...]
+    code: str
+    message: str
+    params: dict[str, Any] = field(default_factory=dict)
+    kind: str = "SimpleUserError"
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+class Refused(ClientError):
+    """A change set cannot be applied as asked: rolled back, `errors` become the payload's `userErrors`."""
+
+    code = "REFUSED"
+
+    def __init__(self, errors: Sequence[UserError]) -> None:
+        super().__init__("; ".join(e.message for e in errors[:5]) or "refused")
+        self.errors = tuple(errors)

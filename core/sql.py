@@ -1,0 +1,67 @@
+"""SQL text and its parameters: the only place where identifiers are quoted and parameters are numbered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.context import RequestContext
+from core.errors import CompositionError
+
+#: Reads a parameter's value at the time a statement runs: from the operation's variables and the request.
+Source = Callable[[dict[str, Any], RequestContext], Any]
+
+
+def quote(identifier: str) -> str:
+    """Quote one SQL identifier. PostgreSQL silently cuts names at 63 bytes, so longer ones are refused.
+
+    Raises CompositionError for an empty or too long name, or one with a NUL.
+    """
+    if not identifier or "\x00" in identifier or len(identifier.encode()) > 63:
+        raise CompositionError(f"{identifier[:80]!r} cannot be an SQL identifier")
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Quote text that the code itself wrote (a type's name, a JSON key); values go through Parameters."""
+    if "\\" in text or "\x00" in text:
+        raise CompositionError(f"{text[:80]!r} cannot be an SQL literal")
+    return "'" + text.replace("'", "''") + "'"
+
+
+class Parameters:
+    """Numbers the parameters of one statement; equal sources share a number.
+
+    `add` returns the placeholder with its cast, such as `$3::uuid`.
+    """
+
+    def __init__(self) -> None:
+        self.sources: list[Source] = []
+        self._seen: dict[tuple[Any, str], str] = {}
+
+    def add(self, source: Source, type_: str, key: Any = None) -> str:
+        """Register a source of a value of an SQL type; `key` identifies equal sources."""
+        if key is not None and (found := self._seen.get((key, type_))):
+            return found
+        self.sources.append(source)
+        placeholder = f"${len(self.sources)}::{type_}"
+        if key is not None:
+            self._seen[key, type_] = placeholder
+        return placeholder
+
+    def constant(self, value: Any, type_: str) -> str:
+        """Register a value that is the same in every run of the statement."""
+        return self.add(lambda _variables, _context: value, type_)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One SQL statement: its text and where each parameter comes from."""
+
+    text: str
+    sources: tuple[Source, ...]
+
+    def bind(self, variables: dict[str, Any], context: RequestContext) -> Sequence[Any]:
+        """The parameters' values for one run, in order."""
+        return [source(variables, context) for source in self.sources]
