@@ -1,0 +1,93 @@
+"""What roles allow, as one value: the union of an actor's roles, most generous first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+
+class Reach(IntEnum):
+    """How far a grant reaches: no rows, the actor's own, his teams', all."""
+
+    NONE = 0
+    OWN = 1
+    TEAM = 2
+    ALL = 3
+
+
+class Access(IntEnum):
+    """What a role may do with one field of the rows it reaches."""
+
+    HIDE = 0
+    READ = 1
+    WRITE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RoleGrants:
+    """One role: reaches by (record type, action), accesses by (record type, field), abilities by name.
+
+    A field without a rule may be read and written.
+    """
+
+    name: str
+    reaches: Mapping[tuple[str, str], Reach] = field(default_factory=dict)
+    fields: Mapping[tuple[str, str], Access] = field(default_factory=dict)
+    abilities: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Grants:
+    """The union of an actor's roles. `unlimited` is the system, which needs no role.
+
+    `allowed`, when given, is all that an API key may do of it: (record type, action) pairs, with `*` for any;
+    such a key has no abilities.
+    """
+
+    roles: tuple[RoleGrants, ...] = ()
+    unlimited: bool = False
+    allowed: frozenset[tuple[str, str]] | None = None
+
+    def __post_init__(self) -> None:
+        facts = [
+            (r.name, sorted(r.reaches.items()), sorted(r.fields.items()), sorted(r.abilities)) for r in self.roles
+        ]
+        allowed = None if self.allowed is None else sorted(self.allowed)
+        text = repr((facts, self.unlimited, allowed)).encode()
+        object.__setattr__(self, "fingerprint", hashlib.sha256(text).hexdigest()[:16])
+
+    fingerprint: str = field(init=False, compare=False)
+
+    def reach(self, record: str, action: str) -> Reach:
+        """How far the actor's most generous role reaches."""
+        if self.allowed is not None and not (
+            {(record, action), (record, "*"), ("*", action), ("*", "*")} & self.allowed
+        ):
+            return Reach.NONE
+        if self.unlimited:
+            return Reach.ALL
+        return max((role.reaches.get((record, action), Reach.NONE) for role in self.roles), default=Reach.NONE)
+
+    def access(self, record: str, name: str) -> Access:
+        """What the actor's most generous role may do with a field."""
+        if self.unlimited:
+            return Access.WRITE
+        return max((role.fields.get((record, name), Access.WRITE) for role in self.roles), default=Access.HIDE)
+
+    def able(self, ability: str) -> bool:
+        """Whether any role has a named ability."""
+        if self.allowed is not None and ("*", "*") not in self.allowed:
+            return False
+        return self.unlimited or any(ability in role.abilities for role in self.roles)
+
+    def naming(self, record: str, action: str) -> Iterable[tuple[str, Reach]]:
+        """The roles that grant an action, with how far each reaches."""
+        for role in self.roles:
+            if reach := role.reaches.get((record, action), Reach.NONE):
+                yield role.name, reach
+
+
+SYSTEM = Grants(unlimited=True)
+NOBODY = Grants()

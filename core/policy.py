@@ -1,0 +1,197 @@
+"""The one place that decides which rows and fields an actor may reach, and can say why.
+
+A record type's rows are allowed by rules (a role's reach, being a viewer, owning a child) and narrowed by
+others (plugins may only narrow a record type they do not own). The compiler puts nothing after FROM but a
+`Scope`, and only this module makes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from core.errors import Forbidden
+from core.grants import Access, Grants, Reach
+from core.predicate import (
+    FALSE,
+    TRUE,
+    Always,
+    Compare,
+    Linked,
+    Predicate,
+    Related,
+    all_of,
+    any_of,
+    constant,
+    from_context,
+)
+from core.records import Catalog, Field, Kind, Record, ToOne
+
+ACTOR = from_context("actor", lambda c: c.actor.user_id)
+TEAMS = from_context("teams", lambda c: c.actor.team_ids)
+MATES = from_context("mates", lambda c: c.actor.mate_ids)
+
+_MADE_HERE = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The licence to read a table: a record type and the predicate its rows must satisfy.
+
+    `deleted` is False for live rows, True for deleted ones, None for both.
+    """
+
+    record: Record
+    predicate: Predicate
+    deleted: bool | None
+    _licence: object
+
+    def __post_init__(self) -> None:
+        if self._licence is not _MADE_HERE:
+            raise Forbidden("only policy makes scopes")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One reason for or against: `allows` rules are alternatives, the others must all hold."""
+
+    name: str
+    description: str
+    predicate: Predicate
+    allows: bool = True
+
+
+#: Predicates by which plugins narrow rows: (record type, action) -> (plugin, predicate).
+Narrowings = Mapping[tuple[str, str], Sequence[tuple[str, Predicate]]]
+
+
+class Policy:
+    """The rules of one composition for one actor's grants. Immutable and shared by equal grants."""
+
+    def __init__(self, catalog: Catalog, grants: Grants, narrowings: Narrowings | None = None) -> None:
+        self.catalog = catalog
+        self.grants = grants
+        self._narrowings = narrowings or {}
+
+    def scope(
+        self, record: str, action: str = "read", *, deleted: bool | None = False, reached: str = ""
+    ) -> Scope:
+        """The rows on which the actor may take an action.
+
+        `reached` names the column by which the rows were reached from a parent that is itself in scope, so that
+        the parent need not be checked again.
+        """
+        found = self.catalog[record]
+        return Scope(found, self._decide(found, action, reached), deleted, _MADE_HERE)
+
+    def internal(self, record: str, *, deleted: bool | None = None) -> Scope:
+        """Every row of a type, for conditions inside rules, for links and for the change path's own look-ups."""
+        return Scope(self.catalog[record], TRUE, deleted, _MADE_HERE)
+
+    def access(self, record: str, name: str) -> Access:
+        """What the actor may do with a field. Required fields are shown with their row."""
+        found = self.catalog[record]
+        access = self.grants.access(record, name)
+        declared = found.fields.get(name)
+        if declared is not None and declared.required:
+            return max(access, Access.READ)
+        return access
+
+    def readable(self, record: Record, name: str) -> bool:
+        return self.access(record.name, name) >= Access.READ
+
+    def demand_readable(self, record: Record, name: str) -> None:
+        """Raise Forbidden for a filter, order or aggregate on a field the actor may not read: it would leak."""
+        if not self.readable(record, name):
+            raise Forbidden(f"{record.name}.{name} is hidden from you, so it cannot be used in a condition")
+
+    def demand(self, ability: str) -> None:
+        """Raise Forbidden unless the actor has a named ability."""
+        if not self.grants.able(ability):
+            raise Forbidden(f"this needs the ability {ability!r}", ability=ability)
+
+    def demand_action(self, record: str, action: str) -> None:
+        """Raise Forbidden unless some role grants the action on at least some rows."""
+        if self.grants.reach(record, action) is Reach.NONE:
+            raise Forbidden(f"you may not {action} {record}", record=record, action=action)
+
+    def rules(self, record: Record, action: str, reached: str = "") -> list[Rule]:
+        """The rules that decide an action on a record type's rows, each by name, for deciding and explaining."""
+        t = record.type
+        rules: list[Rule] = []
+        reach = self.grants.reach(t.name, action)
+        parent = record.to_one[t.parent] if t.parent else None
+        if reach is Reach.NONE and not t.follows:
+            return rules
+        if t.follows:
+            # Links and journal rows have no grants of their own: whoever reached their record reads them.
+            rules.append(Rule("follows", "belongs to a record that may be read", TRUE if reached else FALSE))
+        elif parent is not None:
+            within = self._within_parent(record, parent, action, reach, reached)
+            rules.append(Rule("parent", f"its {parent.name} may be read and a role reaches it", within))
+            if t.owner:
+                rules.append(Rule("owner", "its owner is the actor", Compare(_column(record, t.owner), "eq", ACTOR)))
+        else:
+            names = ", ".join(name for name, _ in self.grants.naming(t.name, action)) or "system"
+            rules.append(
+                Rule("role", f"{names} may {action} {reach.name.lower()}", _owned(record, reach)),
+            )
+            if t.viewers and reach is not Reach.ALL and action in ("read", "update"):
+                rules.append(Rule("viewer", "the actor is a viewer", self._viewer(record, action)))
+        for plugin, predicate in self._narrowings.get((t.name, action), ()):
+            rules.append(Rule(f"plugin {plugin}", f"{plugin} narrows what may be seen", predicate, allows=False))
+        return rules
+
+    def _decide(self, record: Record, action: str, reached: str) -> Predicate:
+        rules = self.rules(record, action, reached)
+        allowed = any_of(*(r.predicate for r in rules if r.allows))
+        decided = all_of(allowed, *(r.predicate for r in rules if not r.allows))
+        if action not in ("read", "create") and not record.type.follows:
+            # Nobody acts on what he cannot see.
+            decided = all_of(decided, self._decide(record, "read", reached))
+        return decided
+
+    def _within_parent(
+        self, record: Record, parent: ToOne, action: str, reach: Reach, reached: str
+    ) -> Predicate:
+        """A child's rows: those of readable parents, as far as the child type's own grant reaches."""
+        own_owner = bool(record.type.owner)
+        limit = _owned(record, reach) if own_owner else TRUE
+        if reached == parent.column and (own_owner or reach is Reach.ALL):
+            return limit
+        target = self.catalog[parent.target]
+        rows = self._decide(target, "read", "")
+        if not own_owner:
+            rows = all_of(rows, any_of(_owned(target, reach), self._viewer(target, action)))
+        return all_of(limit, Linked(parent, rows, guarded=False))
+
+    def _viewer(self, record: Record, action: str) -> Predicate:
+        """Rows the actor was let into by name, by team or with everybody."""
+        if not record.type.viewers:
+            return FALSE
+        relation = record.to_many[record.type.viewers]
+        link = self.catalog[relation.target]
+        named = any_of(
+            Compare(link.fields["userId"], "eq", ACTOR),
+            Compare(link.fields["teamId"], "in", TEAMS),
+            Compare(link.fields["everyone"], "eq", constant(True)),
+        )
+        if action != "read":
+            named = all_of(named, Compare(link.fields["canEdit"], "eq", constant(True)))
+        return Related(relation, "some", named, guarded=False)
+
+
+def _column(record: Record, column: str) -> Field:
+    return Field("owner", Kind.ID, "Owner.", column=column)
+
+
+def _owned(record: Record, reach: Reach) -> Predicate:
+    if reach is Reach.ALL:
+        return TRUE
+    if reach is Reach.NONE:
+        return Always(False)
+    if not record.type.owner:
+        # A type without owners knows no "own" rows: a narrower grant than ALL reaches none of them.
+        return FALSE
+    owner = _column(record, record.type.owner)
+    return Compare(owner, "eq", ACTOR) if reach is Reach.OWN else Compare(owner, "in", MATES)

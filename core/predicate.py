@@ -1,0 +1,140 @@
+"""Row conditions as values: what a `where`, a rule and policy become before they are SQL.
+
+The tree is two-valued: a comparison with null is false, and `Not` of it is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from core.context import RequestContext
+from core.records import Field, ToMany, ToOne
+from core.sql import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """Where a value comes from when the statement runs; `key` identifies equal operands."""
+
+    source: Source
+    key: Any = None
+
+    def map(self, change: Callable[[Any], Any], name: str) -> Operand:
+        """The operand with its value changed by a pure function, named so that equal ones still meet."""
+        source = self.source
+        key = None if self.key is None else (self.key, name)
+        return Operand(lambda v, c: change(source(v, c)), key)
+
+
+def constant(value: Any) -> Operand:
+    """An operand that is always the same."""
+    try:
+        hash(value)
+        key: Any = ("constant", type(value), value)
+    except TypeError:
+        key = None
+    return Operand(lambda _v, _c: value, key)
+
+
+def from_context(name: str, read: Callable[[RequestContext], Any]) -> Operand:
+    """An operand read from the request, such as the actor's id."""
+    return Operand(lambda _v, c: read(c), ("context", name))
+
+
+@dataclass(frozen=True, slots=True)
+class Always:
+    """True or false for every row."""
+
+    value: bool
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    parts: tuple[Predicate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    parts: tuple[Predicate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    part: Predicate
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """A field against an operand. `operator` is one of `OPERATORS`; `between` takes a second operand."""
+
+    field: Field
+    operator: str
+    operand: Operand | None = None
+    second: Operand | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """A date or time in a period relative to now: `last`/`next` n units, or `this`/`previous`/`following` unit."""
+
+    field: Field
+    period: str
+    unit: str
+    count: Operand | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """The to-one record satisfies a predicate (and may be read, unless policy itself asks)."""
+
+    relation: ToOne
+    part: Predicate
+    guarded: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Some, none or every one of the related records satisfies a predicate."""
+
+    relation: ToMany
+    quantifier: str
+    part: Predicate
+    guarded: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RelatedCount:
+    """The number of related records that satisfy a predicate, compared with an operand."""
+
+    relation: ToMany
+    part: Predicate
+    operator: str
+    operand: Operand
+    guarded: bool = True
+
+
+Predicate = Always | And | Or | Not | Compare | Within | Linked | Related | RelatedCount
+
+TRUE = Always(True)
+FALSE = Always(False)
+OPERATORS = frozenset(
+    "eq ne in notIn lt lte gt gte between contains startsWith endsWith isNull notNull has hasAny hasAll".split()
+)
+
+
+def all_of(*parts: Predicate) -> Predicate:
+    """Conjunction; nothing to satisfy is true."""
+    rest = tuple(p for p in parts if p != TRUE)
+    if any(p == FALSE for p in rest):
+        return FALSE
+    return rest[0] if len(rest) == 1 else And(rest) if rest else TRUE
+
+
+def any_of(*parts: Predicate) -> Predicate:
+    """Disjunction; nothing to choose from is false."""
+    rest = tuple(p for p in parts if p != FALSE)
+    if any(p == TRUE for p in rest):
+        return TRUE
+    return rest[0] if len(rest) == 1 else Or(rest) if rest else FALSE
