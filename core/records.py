@@ -166,6 +166,11 @@ class ToMany:
     exposed: bool = True
     plugin: str = "core"
 
+    @property
+    def route(self) -> str:
+        """How its records are reached, for policy: the column, or the link that lies between."""
+        return f"{self.through}.{self.column}" if self.through else self.column
+
 
 Relation = ToOne | ToMany
 

@@ -1,0 +1,207 @@
+"""Selections become one SQL statement that returns the finished JSON.
+
+`Reader` compiles what is asked below a record; connections are in `page`, totals in `aggregate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import BadInput, CompositionError
+from core.policy import Policy
+from core.predicate import Compare, Operand, Predicate
+from core.records import Catalog, Computed, Field, Kind, Record, ToMany, ToOne
+from core.schema.aggregate import aggregate, grouped
+from core.schema.condition import Conditions, column_sql
+from core.schema.page import connection
+from core.schema.select import Selection
+from core.schema.where import uuid_or_none
+from core.sql import Statement, literal, quote
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place in the answer that Python fills in: the path of response keys to it, through any lists."""
+
+    path: tuple[str, ...]
+    computed: Computed
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A compiled read: its statement, whose single value is a JSON object, and the slots to fill."""
+
+    statement: Statement
+    slots: tuple[Slot, ...]
+
+
+class Reader(Conditions):
+    """Compiles one read for one actor's policy."""
+
+    def __init__(self, policy: Policy, default_page: int = 50, max_page: int = 200) -> None:
+        super().__init__(policy)
+        self.default_page = default_page
+        self.max_page = max_page
+        self.slots: list[Slot] = []
+
+    def read(self, roots: list[tuple[str, Callable[[Reader], str]]]) -> Read:
+        """One statement for several root fields, given as (response key, what compiles it)."""
+        columns = [f"{compile_(self)} as {quote(key)}" for key, compile_ in roots]
+        text = f"select row_to_json(q) from (select {', '.join(columns)}) q"
+        return Read(Statement(text, tuple(self.parameters.sources)), tuple(self.slots))
+
+    def one(
+        self,
+        record: Record,
+        selection: Selection,
+        path: tuple[str, ...],
+        by: Predicate,
+        *,
+        deleted: bool | None = False,
+    ) -> str:
+        """The record that satisfies a predicate on a unique value, as a JSON object or null."""
+        return self._row(record, selection, path, by, deleted)
+
+    def many(
+        self, record: Record, selection: Selection, path: tuple[str, ...], ids: Operand, *, deleted: bool | None = None
+    ) -> str:
+        """The records with given ids, in the order given, as a JSON array; those not readable are left out."""
+        alias = self.alias()
+        table, conditions = self.source(self.policy.scope(record.name, deleted=deleted), alias)
+        wanted = self.operand(ids, "uuid[]")
+        conditions.insert(0, f"{alias}.id = any({wanted})")
+        columns = self.columns(record, alias, selection.under(), path)
+        return (
+            f"(select coalesce(json_agg(x.j order by x.n), '[]'::json) from (select array_position({wanted}, {alias}.id) as n, "
+            f"(select row_to_json(r) from (select {columns}) r) as j from {table} where {' and '.join(conditions)}) x)"
+        )
+
+    def node(self, selection: Selection, path: tuple[str, ...], id_: Operand) -> str:
+        """Whichever record has an id, as the `Node` interface shows it, or null."""
+        found = []
+        for record in self.catalog.exposed():
+            type_ = selection.document.schema.get_type(record.name)
+            if type_ is not None and record.fields["id"].kind is Kind.ID:
+                by = Compare(record.fields["id"], "eq", id_.map(uuid_or_none, "uuid or none"))
+                found.append(self._row(record, selection, path, by, False, type_))
+        return f"coalesce({', '.join(found)})"
+
+    def _row(
+        self,
+        record: Record,
+        selection: Selection,
+        path: tuple[str, ...],
+        by: Predicate,
+        deleted: bool | None,
+        type_: Any = None,
+    ) -> str:
+        alias = self.alias()
+        table, conditions = self.source(self.policy.scope(record.name, deleted=deleted), alias)
+        conditions.insert(0, self.sql(by, alias))
+        columns = self.columns(record, alias, selection.under(type_), path)
+        return f"(select row_to_json(r) from (select {columns} from {table} where {' and '.join(conditions)}) r)"
+
+    def columns(self, record: Record, alias: str, selections: list[Selection], path: tuple[str, ...]) -> str:
+        """The select list of a row: what is asked of the record, each under its response key."""
+        return ", ".join(f"{self._column(record, alias, s, (*path, s.key))} as {quote(s.key)}" for s in selections)
+
+    def _column(self, record: Record, alias: str, selection: Selection, path: tuple[str, ...]) -> str:
+        name = selection.name
+        if name == "__typename":
+            return f"{literal(record.name)}::text"
+        if field := record.fields.get(name):
+            return self.value(record, field, alias)
+        if to_one := record.to_one.get(name):
+            return self.to_one(record, to_one, alias, selection, path)
+        if to_many := record.to_many.get(name):
+            return self._to_many(to_many, alias, selection, path, connection)
+        if to_many := record.to_many.get(name.removesuffix("Aggregate")):
+            return self._to_many(to_many, alias, selection, path, aggregate)
+        if computed := record.computed.get(name):
+            return self._computed(record, computed, alias, path)
+        raise CompositionError(f"{record.name}.{name} is declared in GraphQL but not in the catalog")
+
+    def value(self, record: Record, field: Field, alias: str) -> str:
+        """A field's value, in JSON terms; null where policy hides it."""
+        if not self.policy.readable(record, field.name):
+            return "null"
+        sql = column_sql(field, alias)
+        if field.kind is Kind.DECIMAL:
+            return f"trim_scale({sql})::text"
+        return sql
+
+    def to_one(
+        self, record: Record, relation: ToOne, alias: str, selection: Selection, path: tuple[str, ...], column: str = ""
+    ) -> str:
+        """The linked record as a JSON object, null where there is none or it may not be read."""
+        if not self.policy.readable(record, relation.key.name):
+            return "null"
+        target = self.catalog[relation.target]
+        inner = self.alias()
+        table, conditions = self.source(self.policy.scope(relation.target), inner)
+        conditions.insert(0, f"{inner}.id = {column or f'{alias}.{quote(relation.column)}'}")
+        columns = self.columns(target, inner, selection.under(), path)
+        return f"(select row_to_json(r) from (select {columns} from {table} where {' and '.join(conditions)}) r)"
+
+    def _to_many(
+        self,
+        relation: ToMany,
+        alias: str,
+        selection: Selection,
+        path: tuple[str, ...],
+        compile_: Callable[..., str],
+    ) -> str:
+        target = self.catalog[relation.target]
+        scope = self.policy.scope(relation.target, reached=relation.route)
+        return compile_(self, target, selection, path, scope, self.link(relation, alias))
+
+    def _computed(self, record: Record, computed: Computed, alias: str, path: tuple[str, ...]) -> str:
+        values = [
+            f"{self.value(record, record.fields[name], alias)} as {quote(name)}" for name in computed.requires
+        ]
+        self.slots.append(Slot(path, computed))
+        return f"(select row_to_json(r) from (select {', '.join(values)}) r)"
+
+
+def root_of(catalog: Catalog, selection: Selection) -> Callable[[Reader], str] | None:
+    """What compiles a root field of a query; None where the field is not a read of records."""
+    name, path = selection.name, (selection.key,)
+    if name == "node":
+        given = selection.argument("id")
+        return None if given is None else lambda r: r.node(selection, path, given.operand)
+    for record in catalog.exposed():
+        if name == record.type.singular:
+            return lambda r: _single(r, record, selection, path)
+        if name == record.type.plural:
+            return lambda r: connection(r, record, selection, path, _root_scope(r, record, selection))
+        if name == record.type.plural + "Aggregate":
+            return lambda r: aggregate(r, record, selection, path, _root_scope(r, record, selection))
+        if name == record.type.plural + "Grouped":
+            return lambda r: grouped(r, record, selection, path, _root_scope(r, record, selection))
+    return None
+
+
+def _root_scope(reader: Reader, record: Record, selection: Selection) -> Any:
+    deleted = selection.argument("deleted")
+    if deleted is not None and deleted.choice:
+        return reader.policy.scope(record.name, "restore", deleted=True)
+    return reader.policy.scope(record.name)
+
+
+def _single(reader: Reader, record: Record, selection: Selection, path: tuple[str, ...]) -> str:
+    """One record by its id or by one of its unique fields."""
+    given = [
+        (f, a)
+        for f in record.fields.values()
+        if f.name == "id" or f.unique
+        if (a := selection.argument(f.name)) is not None and not a.is_null
+    ]
+    if len(given) != 1:
+        raise BadInput(f"{selection.name} needs exactly one of its arguments")
+    field, argument = given[0]
+    operand = argument.operand
+    if field.kind is Kind.ID:
+        operand = operand.map(uuid_or_none, "uuid or none")
+    return reader.one(record, selection, path, Compare(field, "eq", operand))

@@ -1,0 +1,193 @@
+"""Predicates become SQL conditions on an alias."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from core.context import RequestContext
+from core.errors import CompositionError
+from core.periods import bounds
+from core.policy import Policy, Scope
+from core.predicate import (
+    Always,
+    And,
+    Compare,
+    Linked,
+    Not,
+    Operand,
+    Or,
+    Predicate,
+    Related,
+    RelatedCount,
+    Within,
+)
+from core.records import Field, Kind, ToMany
+from core.sql import Parameters, quote
+
+_COMPARISONS = {"eq": "=", "ne": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+_PATTERNS = {"contains": ("%", "%"), "startsWith": ("", "%"), "endsWith": ("%", "")}
+
+
+def column_sql(field: Field, alias: str) -> str:
+    """The expression that reads a field from a row."""
+    if field.sql is not None:
+        return f"({field.sql(alias)})"
+    if field.custom:
+        key = field.custom.replace("'", "''")
+        if field.kind is Kind.TEXTS:
+            return f"(select array_agg(e) from jsonb_array_elements_text({alias}.custom->'{key}') e)"
+        return f"({alias}.custom->>'{key}')::{field.type}"
+    return f"{alias}.{quote(field.column)}"
+
+
+def folded_sql(field: Field, alias: str) -> str:
+    """The expression for a text field without case and accents."""
+    return f"{alias}.{quote(field.folded)}" if field.folded else f"public.crm_fold({column_sql(field, alias)})"
+
+
+def pattern_sql(placeholder: str, before: str = "%", after: str = "%") -> str:
+    """A LIKE pattern for folded text, whatever wildcards the text itself holds."""
+    escaped = f"regexp_replace(public.crm_fold({placeholder}), '([\\\\%_])', '\\\\\\1', 'g')"
+    parts = [f"'{p}'" if p else "" for p in (before, after)]
+    return " || ".join(p for p in (parts[0], escaped, parts[1]) if p)
+
+
+class Conditions:
+    """Compiles predicates for one statement: it shares the statement's parameters and hands out aliases."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.catalog = policy.catalog
+        self.parameters = Parameters()
+        self._aliases = 0
+
+    def alias(self) -> str:
+        self._aliases += 1
+        return f"t{self._aliases}"
+
+    def operand(self, operand: Operand, type_: str) -> str:
+        return self.parameters.add(operand.source, type_, operand.key)
+
+    def source(self, scope: Scope, alias: str) -> tuple[str, list[str]]:
+        """FROM item and conditions of a scope: the only way a table gets into a statement."""
+        conditions = []
+        if scope.record.type.soft_delete and scope.deleted is not None:
+            conditions.append(f"{alias}.deleted_at is {'not null' if scope.deleted else 'null'}")
+        if scope.predicate != Always(True):
+            conditions.append(self.sql(scope.predicate, alias))
+        return f"{quote(scope.record.type.tablename)} {alias}", conditions
+
+    def exists(self, scope: Scope, link: Callable[[str], str], part: Predicate, select: str = "") -> str:
+        """A sub-select on a scope: rows linked to the outer row that satisfy a predicate."""
+        alias = self.alias()
+        table, conditions = self.source(scope, alias)
+        conditions.insert(0, link(alias))
+        if part != Always(True):
+            conditions.append(self.sql(part, alias))
+        return f"(select {select} from {table} where {' and '.join(conditions)})"
+
+    def link(self, relation: ToMany, outer: str) -> Callable[[str], str]:
+        """The condition that ties a related row (by alias) to the outer row."""
+        if not relation.through:
+            return lambda alias: f"{alias}.{quote(relation.column)} = {outer}.id"
+
+        def through(alias: str) -> str:
+            between = self.alias()
+            table, conditions = self.source(self.policy.internal(relation.through, deleted=False), between)
+            conditions.insert(0, f"{between}.{quote(relation.column)} = {outer}.id")
+            return f"{alias}.id in (select {between}.{quote(relation.other)} from {table} where {' and '.join(conditions)})"
+
+        return through
+
+    def sql(self, predicate: Predicate, alias: str) -> str:
+        """The condition, in parentheses where it needs them."""
+        match predicate:
+            case Always(value):
+                return "true" if value else "false"
+            case And(parts):
+                return "(" + " and ".join(self.sql(p, alias) for p in parts) + ")"
+            case Or(parts):
+                return "(" + " or ".join(self.sql(p, alias) for p in parts) + ")"
+            case Not(part):
+                return f"({self.sql(part, alias)} is not true)"
+            case Compare():
+                return self._compare(predicate, alias)
+            case Within():
+                return self._within(predicate, alias)
+            case Linked(relation, part, guarded):
+                scope = self._scope(relation.target, guarded)
+                outer = f"{alias}.{quote(relation.column)}"
+                return "exists " + self.exists(scope, lambda a: f"{a}.id = {outer}", part)
+            case Related(relation, quantifier, part, guarded):
+                wanted = Not(part) if quantifier == "every" else part
+                scope = self._scope(relation.target, guarded, relation.route)
+                found = "exists " + self.exists(scope, self.link(relation, alias), wanted)
+                return found if quantifier == "some" else f"(not {found})"
+            case RelatedCount(relation, part, operator, operand, guarded):
+                scope = self._scope(relation.target, guarded, relation.route)
+                counted = self.exists(scope, self.link(relation, alias), part, "count(*)")
+                return self._count(counted, operator, operand)
+        raise CompositionError(f"{predicate!r} is not a predicate")
+
+    def _scope(self, record: str, guarded: bool, reached: str = "") -> Scope:
+        if guarded:
+            return self.policy.scope(record, reached=reached)
+        return self.policy.internal(record, deleted=False)
+
+    def _count(self, counted: str, operator: str, operand: Operand) -> str:
+        if operator in ("in", "notIn"):
+            sign = "= any" if operator == "in" else "<> all"
+            value = self.operand(operand, "bigint[]")
+            return f"(cardinality({value}) > 0 and {counted} {sign}({value}))"
+        if operator not in _COMPARISONS:
+            return "false"
+        return f"({counted} {_COMPARISONS[operator]} {self.operand(operand, 'bigint')})"
+
+    def _compare(self, predicate: Compare, alias: str) -> str:
+        field, operator = predicate.field, predicate.operator
+        column = column_sql(field, alias)
+        if operator in ("isNull", "notNull"):
+            return f"({column} is {'not ' if operator == 'notNull' else ''}null)"
+        if predicate.operand is None:
+            return "false"
+        if operator in _PATTERNS:
+            placeholder = self.operand(predicate.operand, "text")
+            return f"({folded_sql(field, alias)} like {pattern_sql(placeholder, *_PATTERNS[operator])})"
+        if operator in ("in", "notIn"):
+            values = self.operand(predicate.operand, f"{field.type}[]")
+            if operator == "in":
+                return f"({column} = any({values}))"
+            return f"(cardinality({values}) > 0 and ({column} = any({values})) is not true)"
+        if operator in ("hasAny", "hasAll"):
+            values = self.operand(predicate.operand, "text[]")
+            sign = "&&" if operator == "hasAny" else "@>"
+            return f"(cardinality({values}) > 0 and {column} {sign} {values})"
+        if operator == "has":
+            return f"({self.operand(predicate.operand, 'text')} = any({column}))"
+        value = self.operand(predicate.operand, field.type)
+        if operator == "ne":
+            return f"({column} is distinct from {value})"
+        return f"({column} {_COMPARISONS[operator]} {value})"
+
+    def _within(self, predicate: Within, alias: str) -> str:
+        field = predicate.field
+        column = column_sql(field, alias)
+        low, high = (self._bound(predicate, i) for i in (0, 1))
+        if field.kind is Kind.DATE:
+            closed = predicate.period in ("last", "next")
+            return f"({column} >= {low} and {column} {'<=' if closed else '<'} {high})"
+        return f"({column} >= {low} and {column} < {high})"
+
+    def _bound(self, predicate: Within, which: int) -> str:
+        count = predicate.count
+
+        def read(variables: dict[str, Any], context: RequestContext) -> Any:
+            n = 1 if count is None else count.source(variables, context)
+            zone = context.workspace.time_zone
+            at: datetime = bounds(context.now, zone, predicate.period, predicate.unit, n)[which]
+            return at.astimezone(ZoneInfo(zone)).date() if predicate.field.kind is Kind.DATE else at
+
+        return self.operand(Operand(read), predicate.field.type)

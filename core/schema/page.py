@@ -1,0 +1,208 @@
+"""Connections: a page of records by keyset, with edges, page info and a total only when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from core.arguments import Argument
+from core.errors import BadInput
+from core.policy import Scope
+from core.predicate import constant
+from core.records import Record
+from core.schema.condition import pattern_sql
+from core.schema.order import Key, beyond, cursor_sql, keys_of
+from core.schema.select import Selection
+from core.schema.where import condition
+from core.sql import literal, quote
+
+if TYPE_CHECKING:
+    from core.schema.compile import Reader
+
+Link = Callable[[str], str]
+
+
+def matching(
+    reader: Reader, record: Record, selection: Selection, scope: Scope, link: Link | None, alias: str
+) -> tuple[str, list[str]]:
+    """FROM and conditions of the rows a list is about: scope, link to the outer row, `where` and `search`."""
+    table, conditions = reader.source(scope, alias)
+    if link:
+        conditions.insert(0, link(alias))
+    where = selection.argument("where")
+    if where is not None and not where.is_null:
+        conditions.append(reader.sql(condition(where, record, reader.policy), alias))
+    search = selection.argument("search")
+    if search is not None and not search.is_null:
+        for field in record.fields.values():
+            if field.search:
+                reader.policy.demand_readable(record, field.name)
+        text = reader.operand(search.operand, "text")
+        words = f"regexp_replace({pattern_sql(f'btrim({text})')}, '\\s+', '%', 'g')"
+        conditions.append(f"{alias}.search_fold like {words}")
+    return table, conditions
+
+
+def clause(conditions: list[str]) -> str:
+    kept = [c for c in conditions if c != "true"]
+    return f" where {' and '.join(kept)}" if kept else ""
+
+
+def connection(
+    reader: Reader,
+    record: Record,
+    selection: Selection,
+    path: tuple[str, ...],
+    scope: Scope,
+    link: Link | None = None,
+) -> str:
+    """The connection as one JSON expression."""
+    parts = selection.under()
+    page = _Page(reader, record, selection, scope, link)
+    only = [p for p in parts if p.name == "nodes"]
+    plain = len(only) == 1 and not page.backward and all(p.name in ("nodes", "totalCount", "__typename") for p in parts)
+    columns: list[str] = []
+    if not plain:
+        page.number()
+    for part in parts:
+        here = (*path, part.key)
+        match part.name:
+            case "nodes" if plain:
+                columns.append(f"{page.nodes(part, here)} as {quote(part.key)}")
+            case "nodes":
+                columns.append(f"{page.list_of(page.row(part, here))} as {quote(part.key)}")
+            case "edges":
+                columns.append(f"{page.list_of(page.edge(part, here))} as {quote(part.key)}")
+            case "pageInfo":
+                columns.append(f"{page.info(part)} as {quote(part.key)}")
+            case "totalCount":
+                columns.append(f"{page.total()} as {quote(part.key)}")
+            case _:
+                columns.append(f"{literal(selection.type.name)}::text as {quote(part.key)}")
+    return f"(select row_to_json(q) from (select {', '.join(columns)}{page.rows()}) q)"
+
+
+class _Page:
+    """One page being compiled: which rows, in what order, and what is taken from each."""
+
+    def __init__(
+        self, reader: Reader, record: Record, selection: Selection, scope: Scope, link: Link | None
+    ) -> None:
+        self.reader = reader
+        self.record = record
+        self.selection = selection
+        self.scope = scope
+        self.link = link
+        arguments = {name: selection.argument(name) for name in ("first", "last", "after", "before")}
+        given = {name: a for name, a in arguments.items() if a is not None and not a.is_null}
+        if "first" in given and "last" in given:
+            raise BadInput("ask for `first` or for `last`, not for both")
+        self.backward = "last" in given or ("before" in given and "first" not in given)
+        self.after: Argument | None = given.get("after")
+        self.before: Argument | None = given.get("before")
+        self.size = self._size(given.get("last") or given.get("first"))
+        self.alias = reader.alias()
+        self.keys = self._keys(self.alias)
+        self.taken: list[str] = []
+        self._from = ""
+
+    def _keys(self, alias: str) -> list[Key]:
+        keys = keys_of(self.reader, self.selection.argument("orderBy"), self.record, alias, self.reader.policy)
+        return [k.reversed() for k in keys] if self.backward else keys
+
+    def _size(self, given: Argument | None) -> str:
+        reader = self.reader
+        if given is None:
+            return reader.operand(constant(reader.default_page), "int")
+        most = reader.max_page
+
+        def check(value: Any) -> int:
+            if not isinstance(value, int) or not 0 <= value <= most:
+                raise BadInput(f"a page has between 0 and {most} records")
+            return value
+
+        return reader.operand(given.operand.map(check, "page size"), "int")
+
+    def _rows(self, alias: str) -> tuple[str, list[str]]:
+        table, conditions = matching(self.reader, self.record, self.selection, self.scope, self.link, alias)
+        forward = [k.reversed() for k in self.keys] if self.backward else self.keys
+        if self.after is not None:
+            conditions.append(beyond(self.reader, forward, self.after.operand))
+        if self.before is not None:
+            conditions.append(beyond(self.reader, [k.reversed() for k in forward], self.before.operand))
+        return table, conditions
+
+    def order(self) -> str:
+        return ", ".join(k.clause() for k in self.keys)
+
+    def nodes(self, part: Selection, path: tuple[str, ...]) -> str:
+        """The records alone, straight from an ordered sub-select: the cheapest form."""
+        table, conditions = self._rows(self.alias)
+        columns = self.reader.columns(self.record, self.alias, part.under(), path)
+        return (
+            f"(select coalesce(json_agg(r), '[]'::json) from (select {columns} from {table}"
+            f"{clause(conditions)} order by {self.order()} limit {self.size}) r)"
+        )
+
+    def number(self) -> None:
+        """Number the rows of the page, one more than asked for, so that what is taken from them can be put together."""
+        table, conditions = self._rows(self.alias)
+        self._from = (
+            f"(select {self.alias}.* from {table}{clause(conditions)} order by {self.order()} limit {self.size} + 1) {self.alias}"
+        )
+        self.taken.append("row_number() over () as n")
+
+    def rows(self) -> str:
+        return f" from (select {', '.join(self.taken)} from {self._from}) p" if self._from else ""
+
+    def take(self, sql: str) -> str:
+        """Take a value from each row; returns its name in the page."""
+        self.taken.append(f"{sql} as v{len(self.taken)}")
+        return f"p.v{len(self.taken) - 1}"
+
+    def row(self, part: Selection, path: tuple[str, ...]) -> str:
+        columns = self.reader.columns(self.record, self.alias, part.under(), path)
+        return self.take(f"(select row_to_json(r) from (select {columns}) r)")
+
+    def cursor(self) -> str:
+        return cursor_sql(self.keys)
+
+    def edge(self, part: Selection, path: tuple[str, ...]) -> str:
+        columns = []
+        for member in part.under():
+            if member.name == "cursor":
+                value = self.cursor()
+            elif member.name == "node":
+                inner = self.reader.columns(self.record, self.alias, member.under(), (*path, member.key))
+                value = f"(select row_to_json(r) from (select {inner}) r)"
+            else:
+                value = f"{literal(part.type.name)}::text"
+            columns.append(f"{value} as {quote(member.key)}")
+        return self.take(f"(select row_to_json(e) from (select {', '.join(columns)}) e)")
+
+    def list_of(self, value: str) -> str:
+        back = " desc" if self.backward else ""
+        return f"coalesce(json_agg({value} order by p.n{back}) filter (where p.n <= {self.size}), '[]'::json)"
+
+    def info(self, part: Selection) -> str:
+        more = f"coalesce(max(p.n) > {self.size}, false)"
+        columns = []
+        for member in part.under():
+            match member.name:
+                case "hasNextPage":
+                    value = ("true" if self.before is not None else "false") if self.backward else more
+                case "hasPreviousPage":
+                    value = more if self.backward else ("true" if self.after is not None else "false")
+                case "startCursor" | "endCursor":
+                    cursor = self.take(self.cursor())
+                    first = (member.name == "startCursor") != self.backward
+                    value = f"(array_agg({cursor} order by p.n{'' if first else ' desc'}) filter (where p.n <= {self.size}))[1]"
+                case _:
+                    value = f"{literal('PageInfo')}::text"
+            columns.append((member.key, value))
+        return "json_build_object(" + ", ".join(f"{literal(k)}, {v}" for k, v in columns) + ")"
+
+    def total(self) -> str:
+        alias = self.reader.alias()
+        table, conditions = matching(self.reader, self.record, self.selection, self.scope, self.link, alias)
+        return f"(select count(*) from {table}{clause(conditions)})"
