@@ -1,0 +1,53 @@
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+PORT ?= 8000
+CUSTOMERS ?= 2000
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test nightly check format test-postgres lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/.project ## Make .venv with exactly the locked packages, and this project in it
+
+.venv/.packages: constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; say which with PYTHON=/path/to/python"; exit 1; }
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear --without-pip .venv
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --require-hashes --requirement constraints.txt
+	@touch $@
+
+.venv/.project: .venv/.packages pyproject.toml
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install ## Start a demo workspace on PORT with CUSTOMERS customers
+	PORT=$(PORT) CUSTOMERS=$(CUSTOMERS) $(BIN)/crm demo
+
+test: install ## Run the whole suite but the nightly tests
+	$(BIN)/pytest -q -m "not nightly"
+
+nightly: install ## Run the slow tests
+	$(BIN)/pytest -q -m nightly
+
+check: install ## Lint, format check, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: install ## Sort imports and format
+	$(BIN)/ruff check --fix --select I .
+	$(BIN)/ruff format .
+
+test-postgres: install ## Run the suite on PostgreSQL 15, 16 and 17 too
+	$(BIN)/python scripts/test_postgres.py 15 16 17
+
+lock: install ## Resolve constraints.txt anew from pyproject.toml
+	$(BIN)/pip-compile --quiet --upgrade --all-extras --generate-hashes --allow-unsafe --strip-extras --no-header \
+		--no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
+		--output-file constraints.txt pyproject.toml
+
+clean: ## Remove what was built here, but no data
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
