@@ -1,0 +1,258 @@
+"""Connections to the workspaces' databases: a small pool each, under one cap for the whole process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any
+
+import asyncpg
+
+from core.errors import DatabaseError
+
+Connection = asyncpg.Connection
+Connect = Callable[[], Awaitable[Connection]]
+
+
+class Budget:
+    """The connections one process may hold. Pools that wait for one are served from others' idle ones."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self.pools: set[Pool] = set()
+        self.starving: deque[Pool] = deque()
+        self.closing: set[asyncio.Task[None]] = set()
+
+    def take(self) -> bool:
+        """Reserve one connection; at the cap, close the longest idle one and say False: it comes in a moment."""
+        if self.used < self.limit:
+            self.used += 1
+            return True
+        idlest = min((p for p in self.pools if p.idle), key=lambda p: p.last_used, default=None)
+        if idlest is not None:
+            self.close(idlest.idle.popleft())
+        return False
+
+    def give_back(self) -> None:
+        """Return one reservation; the pool that has waited longest may take it."""
+        self.used -= 1
+        while self.starving and self.used < self.limit:
+            pool = self.starving.popleft()
+            if pool.wants():
+                pool.open_for_waiter()
+            if pool.wants():
+                self.starving.append(pool)
+
+    def close(self, connection: Connection) -> None:
+        """Close a connection without waiting for it; its pool hears of it through its termination listener."""
+        task = asyncio.get_running_loop().create_task(_close(connection))
+        self.closing.add(task)
+        task.add_done_callback(self.closing.discard)
+
+    async def settle(self) -> None:
+        """Wait until every connection that is being closed is closed."""
+        await asyncio.gather(*self.closing)
+
+
+class Pool:
+    """The connections of one workspace.
+
+    `fetch`, `fetchrow`, `fetchval` and `execute` run one statement; `acquire()` and `release()`, or
+    `async with pool.connection()`, hold a connection for several. Nothing is sent on release: what a
+    connection's user sets must be local to his transaction. One left inside a transaction, or with a
+    statement broken off, is thrown away.
+    """
+
+    def __init__(self, connect: Connect, size: int, budget: Budget, timeout: float) -> None:
+        self.idle: deque[Connection] = deque()
+        self.waiters: deque[asyncio.Future[Connection]] = deque()
+        self.last_used = 0.0
+        self.size = 0
+        self.opening = 0
+        self._connect = connect
+        self._limit = size
+        self._budget = budget
+        self._timeout = timeout
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._clock = asyncio.get_running_loop().time
+        budget.pools.add(self)
+
+    async def acquire(self) -> Connection:
+        """Take a connection, opening one where none is idle and the limits allow it.
+
+        Raises DatabaseError when none becomes free in time or the server cannot be reached.
+        """
+        self.last_used = self._clock()
+        while self.idle:
+            connection = self.idle.pop()
+            if not connection.is_closed():
+                return connection
+        if self._closed:
+            message = "the pool is closed"
+            raise DatabaseError(message)
+        future: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
+        self.waiters.append(future)
+        if self.wants():
+            self.open_for_waiter()
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await future
+        except TimeoutError:
+            self._abandon(future)
+            message = f"no database connection became free within {self._timeout:g} seconds"
+            raise DatabaseError(message, seconds=self._timeout) from None
+        except BaseException:
+            self._abandon(future)
+            raise
+
+    def release(self, connection: Connection) -> None:
+        """Give a connection back, clean: to whoever waits for one, else to the idle ones."""
+        if connection.is_closed():
+            return
+        if self._closed or connection.is_in_transaction():
+            self.discard(connection)
+            return
+        if self._budget.starving and self._yields():
+            self._budget.close(connection)
+            return
+        while self.waiters:
+            future = self.waiters.popleft()
+            if not future.done():
+                future.set_result(connection)
+                return
+        self.idle.append(connection)
+
+    def discard(self, connection: Connection) -> None:
+        """Throw a connection away whose state is not known."""
+        # Not terminate(): that would leave a statement that was broken off running on the server.
+        self._budget.close(connection)
+
+    def connection(self) -> _Lease:
+        """`async with pool.connection() as c`: hold a connection for several statements."""
+        return _Lease(self)
+
+    async def fetchval(self, query: str, *args: Any) -> Any:
+        """Run one statement, return the first column of its first row (None without rows)."""
+        async with _Lease(self) as connection:
+            return await connection.fetchval(query, *args)
+
+    async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:
+        """Run one statement, return its first row."""
+        async with _Lease(self) as connection:
+            return await connection.fetchrow(query, *args)
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+        """Run one statement, return its rows."""
+        async with _Lease(self) as connection:
+            return await connection.fetch(query, *args)
+
+    async def execute(self, query: str, *args: Any) -> str:
+        """Run one statement, return its status such as `UPDATE 3`."""
+        async with _Lease(self) as connection:
+            return await connection.execute(query, *args)
+
+    async def close(self) -> None:
+        """Close the idle connections, refuse new users; connections in use close as they are released."""
+        self._closed = True
+        self._budget.pools.discard(self)
+        for task in self._tasks:
+            task.cancel()
+        for future in self.waiters:
+            if not future.done():
+                future.set_exception(DatabaseError("the pool is closed"))
+        self.waiters.clear()
+        while self.idle:
+            self._budget.close(self.idle.pop())
+        await self._budget.settle()
+
+    def wants(self) -> bool:
+        """Whether somebody waits here whom one more connection would serve."""
+        return len(self.waiters) > self.opening and self.size < self._limit
+
+    def open_for_waiter(self) -> None:
+        """Open a connection for the first waiter now, or once the process's cap allows it."""
+        if not self._budget.take():
+            if self not in self._budget.starving:
+                self._budget.starving.append(self)
+            return
+        self.size += 1
+        self.opening += 1
+        task = asyncio.get_running_loop().create_task(self._open())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _open(self) -> None:
+        try:
+            connection = await self._connect()
+        except BaseException as error:
+            self.opening -= 1
+            self._fail(error)
+            self._lost()
+            if not isinstance(error, Exception):
+                raise
+            return
+        self.opening -= 1
+        connection.add_termination_listener(lambda _connection: self._lost())
+        self.release(connection)
+
+    def _fail(self, error: BaseException) -> None:
+        while self.waiters:
+            future = self.waiters.popleft()
+            if not future.done():
+                future.set_exception(error if isinstance(error, DatabaseError) else DatabaseError(str(error)))
+                return
+
+    def _lost(self) -> None:
+        self.size -= 1
+        self._budget.give_back()
+        if self.wants():
+            self.open_for_waiter()
+
+    def _yields(self) -> bool:
+        """Whether a connection released here should make room for the pool that waits for the process's cap.
+
+        It should when nobody waits here, or when that pool has so few that the exchange evens them out.
+        """
+        budget = self._budget
+        if len(budget.closing) >= len(budget.starving) or budget.starving[0] is self:
+            return False
+        size = budget.starving[0].size
+        return not self.waiters or size == 0 or size + 1 < self.size
+
+    def _abandon(self, future: asyncio.Future[Connection]) -> None:
+        if future.done() and not future.cancelled() and future.exception() is None:
+            self.release(future.result())
+        elif future in self.waiters:
+            self.waiters.remove(future)
+
+
+class _Lease:
+    """Holds one connection of a pool for the length of a `with` block."""
+
+    __slots__ = ("_connection", "_pool")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> Connection:
+        self._connection = await self._pool.acquire()
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, asyncio.CancelledError | TimeoutError):
+            self._pool.discard(self._connection)
+        else:
+            self._pool.release(self._connection)
+
+
+async def _close(connection: Connection) -> None:
+    try:
+        await connection.close(timeout=5)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()

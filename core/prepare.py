@@ -1,0 +1,87 @@
+"""What every workspace finds in its database: extensions, text folding, and the registry of workspaces."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from core.errors import DatabaseError
+from core.pool import Connection
+
+OLDEST, NEWEST = 15, 18
+EXTENSIONS = ("pg_trgm", "unaccent", "btree_gin")
+LOCK = 7_236_001
+
+#: A body bound at creation does not depend on the caller's search_path. unaccent is only "stable" because its
+#: rules can be edited; whoever edits them has to reindex.
+FOLD = """
+create function public.crm_fold(value text) returns text
+    language sql immutable strict parallel safe
+    return lower(public.unaccent('public.unaccent'::regdictionary, normalize(value, NFKC)))
+"""
+
+REGISTRY = """
+create schema if not exists crm;
+create table if not exists crm.workspace (
+    id uuid primary key,
+    slug text not null unique,
+    schema_name text not null unique,
+    role_name text not null unique,
+    database_url text,
+    hostname text unique,
+    time_zone text not null default 'Asia/Ho_Chi_Minh',
+    locale text not null default 'vi',
+    currency text not null default 'VND',
+    country text not null default 'VN',
+    created_at timestamptz not null default now()
+);
+"""
+
+
+async def prepare(connection: Connection, *, registry: bool) -> None:
+    """Create what is missing in the connection's database; with `registry` also the table of workspaces.
+
+    Raises DatabaseError where the server is too old or too new, the encoding is not UTF8, or a right is missing.
+    """
+    version = connection.get_server_version().major
+    if not OLDEST <= version <= NEWEST:
+        message = f"PostgreSQL {OLDEST} to {NEWEST} is needed, the server is {version}"
+        raise DatabaseError(message, version=version)
+    encoding = await connection.fetchval("select getdatabaseencoding()")
+    if encoding != "UTF8":
+        raise DatabaseError(f"the database's encoding is {encoding}, UTF8 is needed", encoding=encoding)
+    async with connection.transaction():
+        await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
+        await _extensions(connection)
+        if not await connection.fetchval("select to_regprocedure('public.crm_fold(text)') is not null"):
+            await _create(connection, FOLD, "the function public.crm_fold")
+        if registry and not await connection.fetchval("select to_regclass('crm.workspace') is not null"):
+            await _create(connection, REGISTRY, "the schema crm")
+        # Databases that once ran PostgreSQL 14 or older still let everybody create tables in public.
+        if await connection.fetchval("select has_schema_privilege('public', 'public', 'create')"):
+            await _create(connection, "revoke create on schema public from public", "the rights on the schema public")
+
+
+async def _extensions(connection: Connection) -> None:
+    rows = await connection.fetch(
+        "select extname, nspname from pg_extension join pg_namespace n on n.oid = extnamespace where extname = any($1)",
+        list(EXTENSIONS),
+    )
+    found = {row["extname"]: row["nspname"] for row in rows}
+    for name in EXTENSIONS:
+        if name not in found:
+            await _create(connection, f"create extension {name} schema public", f"the extension {name}")
+        elif found[name] != "public":
+            message = f"the extension {name} is in the schema {found[name]}; it must be in public"
+            raise DatabaseError(message, extension=name)
+
+
+async def _create(connection: Connection, sql: str, what: str) -> None:
+    try:
+        async with connection.transaction():
+            await connection.execute(sql)
+    except asyncpg.InsufficientPrivilegeError as error:
+        message = f"this login may not create {what}: let an administrator do it or use another login"
+        raise DatabaseError(message) from error
+    except asyncpg.FeatureNotSupportedError as error:
+        message = f"the server cannot create {what}: {error}"
+        raise DatabaseError(message) from error

@@ -1,0 +1,185 @@
+"""The deployment's settings: environment and file become one typed, frozen object."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from core.errors import ConfigError
+
+PREFIX = "CRM_"
+MIN_SECRET = 32
+
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Every switch of a deployment. `CRM_PORT=9000` in the environment sets `port`.
+
+    The file named by `CRM_CONFIG` (TOML, the same names without the prefix) fills in what the environment
+    leaves open. Use `Settings.load()`: it turns every fault into one readable ConfigError.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", validate_default=True)
+
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL 15 to 18 as postgresql://user:password@host/name; none starts an embedded server"
+    )
+    data_dir: Path = Field(
+        Path(".crm"), description="Folder of the embedded server, the generated secret and uploaded files"
+    )
+    postgres_bin: Path | None = Field(
+        None, description="Folder with initdb, pg_ctl and postgres to run instead of the embedded ones"
+    )
+    secret: SecretStr | None = Field(
+        None, description=f"Signs tokens and links, {MIN_SECRET} characters or more; none generates one in data_dir"
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on")
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on")
+    allowed_hosts: Names = Field(
+        ("*",), description="Host names answered to, separated by commas; *.example.com matches subdomains"
+    )
+    cors_origins: Names = Field(
+        (), description="Origins of browsers that may call, separated by commas; none switches CORS off"
+    )
+    production: bool = Field(False, description="Switches introspection, GraphiQL and every demo convenience off")
+
+    pool_size: int = Field(10, ge=1, description="Connections one process opens at most for one workspace")
+    max_connections: int = Field(90, ge=2, description="Connections one process opens at most for all workspaces")
+    pool_timeout: float = Field(10.0, gt=0, description="Seconds a request waits for a free connection")
+    statement_timeout_ms: int = Field(10_000, ge=0, description="Milliseconds a statement may run; 0 is no limit")
+
+    max_body_bytes: int = Field(2_000_000, ge=1_000, description="Largest request body, uploads excepted")
+    max_upload_bytes: int = Field(200_000_000, ge=1_000, description="Largest uploaded file")
+    default_page_size: int = Field(50, ge=1, description="Records on a page when the query does not say")
+    max_page_size: int = Field(200, ge=1, description="Most records on a page")
+
+    access_token_minutes: int = Field(15, ge=1, description="Minutes an access token is valid")
+    refresh_token_days: int = Field(30, ge=1, description="Days a session can be refreshed")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is logged")
+    log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people")
+    worker_inside: bool = Field(True, description="Runs background jobs inside the server process too")
+
+    @field_validator("data_dir", "postgres_bin")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()
+
+    @field_validator("allowed_hosts", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, names: Any) -> Any:
+        return tuple(n.strip() for n in names.split(",") if n.strip()) if isinstance(names, str) else names
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+            message = "must start with postgresql://"
+            raise ValueError(message)
+        return url
+
+    @field_validator("secret")
+    @classmethod
+    def _long(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(secret.get_secret_value()) < MIN_SECRET:
+            message = f"must have {MIN_SECRET} characters or more"
+            raise ValueError(message)
+        return secret
+
+    @field_validator("max_page_size")
+    @classmethod
+    def _not_below_default(cls, size: int, info: Any) -> int:
+        if size < info.data.get("default_page_size", 0):
+            message = "must not be below default_page_size"
+            raise ValueError(message)
+        return size
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Explicit values win over the environment, and that over the file named by CRM_CONFIG."""
+        file = os.environ.get(f"{PREFIX}CONFIG")
+        toml = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
+        return (init_settings, env_settings, *toml)
+
+    @classmethod
+    def load(cls, **values: Any) -> Self:
+        """Read the settings; `values` win over environment and file.
+
+        Raises ConfigError naming every faulty setting in one line; values are never repeated in it.
+        """
+        file = os.environ.get(f"{PREFIX}CONFIG")
+        if file and not Path(file).is_file():
+            raise ConfigError(f"{PREFIX}CONFIG names {file}, which is not a file", setting="config")
+        unknown = sorted(n for n in os.environ if n.startswith(PREFIX) and not cls._is_known(n.removeprefix(PREFIX)))
+        if unknown:
+            raise ConfigError(f"unknown setting in the environment: {', '.join(unknown)}", settings=unknown)
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{PREFIX}{'.'.join(map(str, e['loc'])).upper()}: {e['msg'].removeprefix('Value error, ')}"
+                for e in error.errors(include_input=False, include_url=False)
+            )
+            raise ConfigError(f"settings are wrong: {faults}") from None
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{file} is not valid TOML: {error}", setting="config") from None
+        except ValueError as error:
+            raise ConfigError(f"settings are wrong: {error}") from None
+
+    @classmethod
+    def _is_known(cls, name: str) -> bool:
+        return name == "CONFIG" or name.lower() in cls.model_fields
+
+    def signing_key(self) -> str:
+        """The secret that signs tokens: the setting, else one generated once into `data_dir/secret` (mode 0600).
+
+        Raises ConfigError where the folder or the file cannot be written or read.
+        """
+        if self.secret is not None:
+            return self.secret.get_secret_value()
+        path = self.data_dir / "secret"
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            return _read_or_create(path)
+        except OSError as error:
+            raise ConfigError(f"cannot keep the secret in {path}: {error.strerror}", path=str(path)) from error
+
+
+def _read_or_create(path: Path) -> str:
+    """Link a finished file into place, so that of several processes starting at once all read one secret."""
+    if not path.exists():
+        draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_urlsafe(48))
+            try:
+                os.link(draft, path)
+            except FileExistsError:
+                pass
+        finally:
+            draft.unlink()
+    secret = path.read_text().strip()
+    if len(secret) < MIN_SECRET:
+        raise ConfigError(f"{path} holds no secret of {MIN_SECRET} characters or more", path=str(path))
+    return secret
