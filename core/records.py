@@ -69,7 +69,8 @@ class Field:
     `column` is the table's column (default: the name in snake case); a field with `sql` is an expression on
     the row's alias instead and cannot be written. A field with `custom` lives under that key of the `custom`
     JSON column. `folded` names the stored column without case and accents that text operators and search use.
-    `required` fields are never null and can never be hidden.
+    `required` fields are never null and can never be hidden. `generate` makes the values that new records left
+    out: it gets the connection and those rows, and returns as many JSON values.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Field:
     maximum: int | None = None
     custom: str = ""
     sql: Callable[[str], str] | None = None
+    generate: Callable[[Any, Sequence[Any]], Awaitable[Sequence[Any]]] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     plugin: str = "core"
 

@@ -10,7 +10,7 @@ from core.errors import BadInput
 from core.policy import Scope
 from core.predicate import Operand, constant
 from core.records import Field, Kind, Record, ToOne
-from core.schema.condition import column_sql
+from core.condition import column_sql
 from core.schema.order import order_name
 from core.schema.page import Link, _Page, clause, matching
 from core.schema.select import Selection

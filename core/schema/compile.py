@@ -14,7 +14,7 @@ from core.policy import Policy
 from core.predicate import Compare, Operand, Predicate
 from core.records import Catalog, Computed, Field, Kind, Record, ToMany, ToOne
 from core.schema.aggregate import aggregate, grouped
-from core.schema.condition import Conditions, column_sql
+from core.condition import Conditions, column_sql
 from core.schema.page import connection
 from core.schema.select import Selection
 from core.schema.where import uuid_or_none
@@ -62,7 +62,7 @@ class Reader(Conditions):
         deleted: bool | None = False,
     ) -> str:
         """The record that satisfies a predicate on a unique value, as a JSON object or null."""
-        return self._row(record, selection, path, by, deleted)
+        return self._row(record, selection, path, lambda alias: self.sql(by, alias), deleted)
 
     def many(
         self, record: Record, selection: Selection, path: tuple[str, ...], ids: Operand, *, deleted: bool | None = None
@@ -78,28 +78,35 @@ class Reader(Conditions):
             f"(select row_to_json(r) from (select {columns}) r) as j from {table} where {' and '.join(conditions)}) x)"
         )
 
-    def node(self, selection: Selection, path: tuple[str, ...], id_: Operand) -> str:
-        """Whichever record has an id, as the `Node` interface shows it, or null."""
+    def node(self, selection: Selection, path: tuple[str, ...], id_: str) -> str:
+        """Whichever record has an id (an SQL expression), as the `Node` interface shows it, or null."""
         found = []
         for record in self.catalog.exposed():
             type_ = selection.document.schema.get_type(record.name)
-            if type_ is not None and record.fields["id"].kind is Kind.ID:
-                by = Compare(record.fields["id"], "eq", id_.map(uuid_or_none, "uuid or none"))
-                found.append(self._row(record, selection, path, by, False, type_))
+            if record.fields["id"].kind is Kind.ID:
+                found.append(self._row(record, selection, path, lambda alias: f"{alias}.id = {id_}", False, type_))
         return f"coalesce({', '.join(found)})"
+
+    def nodes(self, selection: Selection, path: tuple[str, ...], ids: Operand) -> str:
+        """The records with given ids in their order, null in the place of each that cannot be read."""
+        wanted = self.operand(ids.map(lambda values: [uuid_or_none(v) for v in values], "uuids or none"), "uuid[]")
+        return (
+            f"(select coalesce(json_agg({self.node(selection, path, 'u.id')} order by u.n), '[]'::json) "
+            f"from unnest({wanted}) with ordinality u(id, n))"
+        )
 
     def _row(
         self,
         record: Record,
         selection: Selection,
         path: tuple[str, ...],
-        by: Predicate,
+        by: Callable[[str], str],
         deleted: bool | None,
         type_: Any = None,
     ) -> str:
         alias = self.alias()
         table, conditions = self.source(self.policy.scope(record.name, deleted=deleted), alias)
-        conditions.insert(0, self.sql(by, alias))
+        conditions.insert(0, by(alias))
         columns = self.columns(record, alias, selection.under(type_), path)
         return f"(select row_to_json(r) from (select {columns} from {table} where {' and '.join(conditions)}) r)"
 
@@ -168,9 +175,12 @@ class Reader(Conditions):
 def root_of(catalog: Catalog, selection: Selection) -> Callable[[Reader], str] | None:
     """What compiles a root field of a query; None where the field is not a read of records."""
     name, path = selection.name, (selection.key,)
-    if name == "node":
-        given = selection.argument("id")
-        return None if given is None else lambda r: r.node(selection, path, given.operand)
+    if name == "node" and (given := selection.argument("id")) is not None:
+        id_ = given.operand.map(uuid_or_none, "uuid or none")
+        return lambda r: r.node(selection, path, r.operand(id_, "uuid"))
+    if name == "nodes" and (given := selection.argument("ids")) is not None:
+        ids = given.operand
+        return lambda r: r.nodes(selection, path, ids)
     for record in catalog.exposed():
         if name == record.type.singular:
             return lambda r: _single(r, record, selection, path)

@@ -14,7 +14,7 @@ from core.errors import BadInput
 from core.policy import Policy
 from core.predicate import Operand
 from core.records import Field, Kind, Record, snake
-from core.schema.condition import Conditions, column_sql, folded_sql
+from core.condition import Conditions, column_sql, folded_sql
 from core.sql import quote
 
 #: Kinds whose values have an order.

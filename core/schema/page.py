@@ -10,7 +10,7 @@ from core.errors import BadInput
 from core.policy import Scope
 from core.predicate import constant
 from core.records import Record
-from core.schema.condition import pattern_sql
+from core.condition import pattern_sql
 from core.schema.order import Key, beyond, cursor_sql, keys_of
 from core.schema.select import Selection
 from core.schema.where import condition

@@ -10,15 +10,13 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLAbstractType,
+    GraphQLBoolean,
     GraphQLField,
-    GraphQLIncludeDirective,
     GraphQLNamedType,
     GraphQLObjectType,
     GraphQLSchema,
-    GraphQLSkipDirective,
     InlineFragmentNode,
     SelectionSetNode,
-    get_directive_values,
     get_named_type,
     is_abstract_type,
 )
@@ -74,11 +72,12 @@ class Document:
     def _included(self, node: Any) -> bool:
         if not node.directives:
             return True
-        skip = get_directive_values(GraphQLSkipDirective, node, self.variables)
-        if skip and skip["if"]:
-            return False
-        include = get_directive_values(GraphQLIncludeDirective, node, self.variables)
-        return not include or bool(include["if"])
+        for directive in node.directives:
+            if directive.name.value in ("skip", "include"):
+                condition = argument_of(directive.arguments[0].value, GraphQLBoolean, self.variables)
+                if condition is not None and condition.choice is (directive.name.value == "skip"):
+                    return False
+        return True
 
     def _applies(self, name: str, parent: GraphQLObjectType) -> bool:
         type_: GraphQLNamedType | None = self.schema.get_type(name)

@@ -1,0 +1,389 @@
+"""Change sets: the only write path. Authorise, check the batch, write set-based, journal, publish after commit.
+
+A `ChangeSet` lives inside one database transaction that its opener commits or rolls back. Rows pass through it
+in batches of `BATCH`, so that a hundred thousand of them need no more memory than one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from core.checks import check_batch
+from core.condition import Conditions, column_sql
+from core.context import RequestContext
+from core.errors import Forbidden, Refused, UserError
+from core.grants import Access
+from core.hooks import Hooks
+from core.journal import store
+from core.messages import text
+from core.policy import Policy
+from core.predicate import TRUE, Predicate, constant
+from core.records import Field, Kind, Record, Write
+from core.rows import Fault, Path, Row, new_id, normalise, same
+from core.sql import quote
+
+BATCH = 5000
+
+#: Record types whose changes alter what actors may do, so that every process must forget what it knows of them.
+ACCESS = frozenset({"User", "Team", "TeamMember", "Role", "UserRole", "PermissionGrant", "FieldRule"})
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of one record type that one action writes: `create`, `update`, `delete` or `restore`."""
+
+    record: Record
+    action: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which records to act on: by id, or all that satisfy a predicate and on which the actor may act.
+
+    `variables` are those that the predicate's operands read.
+    """
+
+    ids: tuple[UUID, ...] = ()
+    predicate: Predicate | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    path: Path = ("input", "id")
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A change set that was committed: `touched` counts rows by record type and action."""
+
+    id: UUID
+    context: RequestContext
+    source: str
+    operation: str
+    touched: Mapping[str, Mapping[str, int]]
+
+
+@dataclass
+class ChangeSet:
+    """One batch of writes inside one transaction.
+
+    With `skip_failed` faulty rows are left out and reported in `errors`; else the first batch with faults raises
+    Refused and the opener rolls back. Plugins write through the same object that they are given in hooks.
+    """
+
+    connection: asyncpg.Connection[asyncpg.Record]
+    context: RequestContext
+    policy: Policy
+    hooks: Hooks
+    source: str = "MUTATION"
+    operation: str = ""
+    reason: str = ""
+    skip_failed: bool = False
+    undoes: UUID | None = None
+    id: UUID = field(default_factory=new_id)
+    errors: list[UserError] = field(default_factory=list)
+    touched: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many records were created, updated, deleted and restored."""
+        totals = {"created": 0, "updated": 0, "deleted": 0, "restored": 0}
+        for actions in self.touched.values():
+            for action, n in actions.items():
+                totals[{"create": "created", "update": "updated", "delete": "deleted", "restore": "restored"}[action]] += n
+        return totals
+
+    async def create(
+        self, name: str, rows: Iterable[Mapping[str, Any]], path: Callable[[int], Path] = lambda i: ("input",)
+    ) -> list[UUID]:
+        """Create records from values by field name; returns their ids, in order, without those that were skipped.
+
+        Raises Refused for faults of the caller, Forbidden where he may not create such records.
+        """
+        record = self.policy.catalog[name]
+        if not record.type.follows:
+            self.policy.demand_action(name, "create")
+        created: list[UUID] = []
+        batch: list[tuple[Path, Mapping[str, Any]]] = []
+        for i, values in enumerate(rows):
+            batch.append((path(i), values))
+            if len(batch) == BATCH:
+                created += await self._create(record, batch)
+                batch = []
+        if batch:
+            created += await self._create(record, batch)
+        return created
+
+    async def update(
+        self,
+        name: str,
+        target: Target,
+        values: Mapping[str, Any] | Callable[[Row], Mapping[str, Any]],
+        expected_version: int | None = None,
+    ) -> list[UUID]:
+        """Set fields of the targeted records, the same for all or by row; returns the ids of those that were found.
+
+        Values that are equal already are no change: such a record keeps its version and is not journaled.
+        """
+        record = self.policy.catalog[name]
+        uniform = values if isinstance(values, Mapping) else None
+        if uniform is not None:
+            self._demand_writable(record, uniform)
+        owner_moves = uniform is not None and record.type.owner and self._owner_field(record) in uniform
+        actions = ("update", "transfer") if owner_moves and "transfer" in record.type.actions else ("update",)
+        found: list[UUID] = []
+        async for rows in self._locked(record, target, actions):
+            faults: list[Fault] = []
+            changed: list[Row] = []
+            for row in rows:
+                if expected_version is not None and row.version != expected_version:
+                    params = {"expected": expected_version, "actual": row.version}
+                    message = text("stale", self.context.locale, **params)
+                    faults.append(Fault(row, "STALE", message, "expectedVersion", {**params, "current": row.before}))
+                    continue
+                wanted = uniform if uniform is not None else values(row)  # type: ignore[operator]
+                new, problems = normalise(record, wanted, row, self.context.locale)
+                faults += problems
+                self._apply(record, row, new)
+                found.append(row.id)  # type: ignore[arg-type]
+                if row.changed:
+                    changed.append(row)
+            await self._write(record, "update", changed, faults)
+        return found
+
+    async def delete(self, name: str, target: Target, expected_version: int | None = None) -> list[UUID]:
+        """Delete the targeted records (softly, where the type keeps deleted rows); returns their ids."""
+        return await self._act(name, "delete", target, expected_version)
+
+    async def restore(self, name: str, target: Target) -> list[UUID]:
+        """Restore deleted records; returns their ids."""
+        return await self._act(name, "restore", target, None)
+
+    async def recreate(self, name: str, images: Iterable[tuple[UUID, dict[str, Any]]]) -> None:
+        """Put back rows that were really removed, as they were: undo's way of restoring links."""
+        record = self.policy.catalog[name]
+        rows = [Row(id_, None, image, frozenset(image)) for id_, image in images]
+        await self._write(record, "create", rows, [])
+
+    async def finish(self) -> Committed | None:
+        """Write the change set's own row, last thing before the commit; None where nothing changed."""
+        if not self.touched:
+            return None
+        actor = self.context.actor
+        await self.connection.execute(
+            "insert into change_set (id, at, actor_id, actor_kind, source, reason, operation, undoes, counts) "
+            "values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            self.id,
+            self.context.now,
+            actor.user_id,
+            actor.kind.value,
+            self.source,
+            self.reason,
+            self.operation,
+            self.undoes,
+            self.counts,
+        )
+        workspace = self.context.workspace.slug
+        await self.connection.execute("select pg_notify('crm_changes', $1)", f"{workspace} {self.id}")
+        if ACCESS & self.touched.keys():
+            await self.connection.execute("select pg_notify('crm_access', $1)", workspace)
+        return Committed(self.id, self.context, self.source, self.operation, self.touched)
+
+    async def _create(self, record: Record, batch: list[tuple[Path, Mapping[str, Any]]]) -> list[UUID]:
+        rows: list[Row] = []
+        faults: list[Fault] = []
+        owner = self._owner_field(record)
+        creates_for_self = owner and record.fields[owner].writable and not self.policy.grants.unlimited
+        for path, values in batch:
+            self._demand_writable(record, values, creating=True)
+            row = Row(values.get("id") or new_id(), None, {}, path=path)
+            given = {k: v for k, v in values.items() if k != "id"}
+            for declared in record.fields.values():
+                if declared.default is not None and given.get(declared.name) is None and declared.generate is None:
+                    given[declared.name] = declared.default
+            if creates_for_self and owner not in given:
+                given[owner] = self.context.actor.user_id
+            new, problems = normalise(record, {**self._required(record, values), **given}, row, self.context.locale)
+            faults += [p for p in problems if not (p.code == "REQUIRED" and record.fields[p.field].generate)]
+            row.after = new
+            row.changed = frozenset(k for k, v in new.items() if v is not None)
+            rows.append(row)
+        await self._generate(record, rows)
+        written = await self._write(record, "create", rows, faults)
+        return [r.id for r in written]  # type: ignore[misc]
+
+    @staticmethod
+    def _required(record: Record, given: Mapping[str, Any]) -> dict[str, None]:
+        """Required fields that were left out, as nulls, so that the check finds them."""
+        return {f.name: None for f in record.fields.values() if f.required and f.writable and f.name not in given}
+
+    async def _generate(self, record: Record, rows: list[Row]) -> None:
+        """Let declarations make the values that were left out, such as customer codes."""
+        for declared in record.fields.values():
+            missing = [r for r in rows if r.after is not None and r.after.get(declared.name) is None]
+            if declared.generate is not None and missing:
+                values = await declared.generate(self.connection, missing)
+                for row, value in zip(missing, values, strict=True):
+                    assert row.after is not None
+                    row.after[declared.name] = value
+                    row.changed |= {declared.name}
+
+    async def _act(self, name: str, action: str, target: Target, expected: int | None) -> list[UUID]:
+        record = self.policy.catalog[name]
+        found: list[UUID] = []
+        async for rows in self._locked(record, target, (action,), deleted=action == "restore"):
+            faults = []
+            for row in rows:
+                if expected is not None and row.version != expected:
+                    params = {"expected": expected, "actual": row.version}
+                    message = text("stale", self.context.locale, **params)
+                    faults.append(Fault(row, "STALE", message, "expectedVersion", {**params, "current": row.before}))
+                row.after = dict(row.before or {}) if record.type.soft_delete else None
+            written = await self._write(record, action, rows, faults)
+            found += [r.id for r in written]  # type: ignore[misc]
+        return found
+
+    def _demand_writable(self, record: Record, values: Mapping[str, Any], *, creating: bool = False) -> None:
+        for name in values:
+            declared = record.fields.get(name)
+            if declared is None:
+                raise Forbidden(f"{record.name} has no field {name!r}")
+            if self.policy.grants.unlimited:
+                continue
+            computed = declared.write is Write.NEVER or (declared.write is Write.CREATE and not creating)
+            if computed or self.policy.access(record.name, name) is not Access.WRITE:
+                raise Forbidden(f"you may not write {record.name}.{name}")
+
+    @staticmethod
+    def _owner_field(record: Record) -> str:
+        column = record.type.owner
+        return next((f.name for f in record.fields.values() if column and f.column == column), "")
+
+    def _apply(self, record: Record, row: Row, new: Mapping[str, Any]) -> None:
+        before = row.before or {}
+        changed = {k for k, v in new.items() if not same(record.fields[k], before.get(k), v)}
+        row.after = {**before, **{k: new[k] for k in changed}}
+        row.changed = frozenset(changed)
+
+    async def _locked(
+        self, record: Record, target: Target, actions: Sequence[str], *, deleted: bool = False
+    ) -> AsyncIterator[list[Row]]:
+        """The targeted rows, locked in the order of their ids, batch by batch.
+
+        Ids that cannot be read are faults; ids that can be read but not acted on raise Forbidden. Of a predicate's
+        rows only those that may be acted on are taken.
+        """
+        known = not record.type.soft_delete
+        state = None if known else deleted
+        if target.predicate is not None:
+            ids = await self._matching(record, target, actions, state)
+        else:
+            ids = sorted(set(target.ids))
+        for start in range(0, len(ids), BATCH):
+            part = ids[start : start + BATCH]
+            conditions = Conditions(self.policy)
+            alias = conditions.alias()
+            visible = "restore" if deleted else "read"
+            reached = "system" if record.type.follows else ""
+            table, where = conditions.source(self.policy.scope(record.name, visible, deleted=state, reached=reached), alias)
+            where.insert(0, f"{alias}.id = any({conditions.operand(constant(part), 'uuid[]')})")
+            allowed = [
+                conditions.sql(self.policy.scope(record.name, action, reached=reached).predicate, alias) for action in actions
+            ]
+            version = f"{alias}.version" if record.type.versioned else "1"
+            statement = (
+                f"select {alias}.id, {version}, ({' and '.join(allowed)}) is true, {image_sql(record, alias)} "
+                f"from {table} where {' and '.join(where)} order by {alias}.id for update of {alias}"
+            )
+            sources = [s({}, self.context) for s in conditions.parameters.sources]
+            rows = []
+            for id_, number, may, image in await self.connection.fetch(statement, *sources):
+                if not may:
+                    raise Forbidden(f"you may not {actions[-1]} this {record.name}", id=str(id_))
+                rows.append(Row(id_, orjson.loads(image), None, path=target.path, version=number))
+            if target.predicate is None and len(rows) < len(part):
+                self._missing(record, part, rows, target.path)
+            yield rows
+
+    async def _matching(
+        self, record: Record, target: Target, actions: Sequence[str], state: bool | None
+    ) -> list[UUID]:
+        conditions = Conditions(self.policy)
+        alias = conditions.alias()
+        scopes = [self.policy.scope(record.name, action, deleted=state, reached="system" if record.type.follows else "") for action in actions]
+        table, where = conditions.source(scopes[0], alias)
+        for scope in scopes[1:]:
+            where += conditions.source(scope, alias)[1]
+        if target.predicate is not None and target.predicate != TRUE:
+            where.append(conditions.sql(target.predicate, alias))
+        statement = f"select {alias}.id from {table} where {' and '.join(where) or 'true'} order by {alias}.id"
+        values = [s(dict(target.variables), self.context) for s in conditions.parameters.sources]
+        return [r[0] for r in await self.connection.fetch(statement, *values)]
+
+    def _missing(self, record: Record, ids: Sequence[UUID], rows: Sequence[Row], path: Path) -> None:
+        there = {r.id for r in rows}
+        message = text("not_found", self.context.locale, record=record.type.labels.get(self.context.locale, record.name))
+        errors = [UserError(path, "NOT_FOUND", message, {"id": str(i)}) for i in ids if i not in there]
+        if not self.skip_failed:
+            raise Refused(errors)
+        self.errors += errors
+
+    async def _write(self, record: Record, action: str, rows: list[Row], faults: list[Fault]) -> list[Row]:
+        """Check and write a batch; returns the rows that were written."""
+        batch = Batch(record, action, [r for r in rows if not any(f.row is r for f in faults)] if faults else rows)
+        faults += await check_batch(self.connection, self.context, self.policy, batch)
+        if self.hooks.implements("check"):
+            for _, found in await self.hooks.call("check", batch=batch, changes=self):
+                faults += found
+        if faults:
+            errors = [f.user_error() for f in faults]
+            if not self.skip_failed:
+                raise Refused(errors)
+            self.errors += errors
+            bad = {id(f.row) for f in faults}
+            rows = [r for r in rows if id(r) not in bad]
+        if not rows:
+            return []
+        await store(self, record, action, rows)
+        totals = self.touched.setdefault(record.name, {})
+        totals[action] = totals.get(action, 0) + len(rows)
+        if action == "create" and not self.policy.grants.unlimited:
+            await self._demand_created(record, rows)
+        if self.hooks.implements("changed"):
+            await self.hooks.call("changed", batch=Batch(record, action, rows), changes=self)
+        return rows
+
+    async def _demand_created(self, record: Record, rows: list[Row]) -> None:
+        """New rows must lie where the actor may create: not for others, not below what he cannot read."""
+        conditions = Conditions(self.policy)
+        alias = conditions.alias()
+        scope = self.policy.scope(record.name, "create", deleted=None, reached="system" if record.type.follows else "")
+        if scope.predicate == TRUE:
+            return
+        ids = conditions.operand(constant([r.id for r in rows]), "uuid[]")
+        statement = (
+            f"select count(*) from {quote(record.type.tablename)} {alias} where {alias}.id = any({ids}) "
+            f"and {conditions.sql(scope.predicate, alias)} is not true"
+        )
+        values = [s({}, self.context) for s in conditions.parameters.sources]
+        if await self.connection.fetchval(statement, *values):
+            raise Forbidden(f"you may not create such {record.type.plural}")
+
+
+def image_sql(record: Record, alias: str) -> str:
+    """A row as JSON by field name, as the journal keeps it."""
+    values = []
+    for declared in record.fields.values():
+        if declared.sql is None:
+            values.append(f"{_json_sql(declared, alias)} as {quote(declared.name)}")
+    return f"(select row_to_json(x) from (select {', '.join(values)}) x)"
+
+
+def _json_sql(declared: Field, alias: str) -> str:
+    sql = column_sql(declared, alias)
+    return f"trim_scale({sql})::text" if declared.kind is Kind.DECIMAL else sql
+

@@ -1,0 +1,93 @@
+"""Core's own checks of a batch against the database: unique values and links to records that exist."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+
+from core.condition import Conditions, column_sql
+from core.context import RequestContext
+from core.messages import text
+from core.policy import Policy
+from core.predicate import constant
+from core.records import Field, Record
+from core.rows import Fault, Row
+from core.sql import quote
+
+if TYPE_CHECKING:
+    from core.changes import Batch
+
+Connection = asyncpg.Connection[asyncpg.Record]
+
+
+async def check_batch(connection: Connection, context: RequestContext, policy: Policy, batch: Batch) -> list[Fault]:
+    """The faults of a batch: values that must be unique and are not, links that lead nowhere.
+
+    A link must lead to a live record that the actor may read, else writing would tell what reading hides.
+    """
+    if batch.action == "delete" or not batch.rows:
+        return []
+    faults: list[Fault] = []
+    for declared in batch.record.fields.values():
+        if declared.unique and declared.name != "id":
+            faults += await _unique(connection, context, batch, declared)
+    if batch.action in ("create", "update"):
+        for relation in batch.record.to_one.values():
+            name = relation.key.name
+            rows = [r for r in batch.rows if name in r.changed and r.after and r.after.get(name)]
+            if rows:
+                faults += await _links(connection, context, policy, rows, relation.key, policy.catalog[relation.target])
+    return faults
+
+
+async def _unique(connection: Connection, context: RequestContext, batch: Batch, declared: Field) -> list[Fault]:
+    name = declared.name
+    considered = [
+        r
+        for r in batch.rows
+        if r.after and r.after.get(name) is not None and (name in r.changed or batch.action == "restore")
+    ]
+    if not considered:
+        return []
+    faults: list[Fault] = []
+    first: dict[Any, Row] = {}
+    for row in considered:
+        value = row.after[name]  # type: ignore[index]
+        if first.setdefault(value, row) is not row:
+            faults.append(_duplicate(context, row, declared, value))
+    live = " and t.deleted_at is null" if batch.record.type.soft_delete else ""
+    column = column_sql(declared, "t")
+    statement = (
+        f"select t.id, {column} from {quote(batch.record.type.tablename)} t "
+        f"where {column} = any($1::{declared.type}[]) and t.id <> all($2::uuid[]){live}"
+    )
+    moved = [r.id for r in batch.rows if name in r.changed or batch.action == "restore"]
+    for id_, value in await connection.fetch(statement, list(first), moved):
+        faults.append(_duplicate(context, first[value], declared, value, id_))
+    return faults
+
+
+def _duplicate(context: RequestContext, row: Row, declared: Field, value: Any, other: UUID | None = None) -> Fault:
+    params = {"field": declared.name, "value": str(value)}
+    message = text("duplicate", context.locale, **params)
+    return Fault(row, "DUPLICATE", message, declared.name, params | ({"id": str(other)} if other else {}))
+
+
+async def _links(
+    connection: Connection, context: RequestContext, policy: Policy, rows: list[Row], declared: Field, target: Record
+) -> list[Fault]:
+    wanted = {UUID(r.after[declared.name]) for r in rows if r.after}
+    conditions = Conditions(policy)
+    alias = conditions.alias()
+    table, where = conditions.source(policy.scope(target.name), alias)
+    where.insert(0, f"{alias}.id = any({conditions.operand(constant(list(wanted)), 'uuid[]')})")
+    values = [s({}, context) for s in conditions.parameters.sources]
+    statement = f"select {alias}.id from {table} where {' and '.join(where)} for share of {alias}"
+    there = {str(r[0]) for r in await connection.fetch(statement, *values)}
+    params = {"field": declared.name}
+    message = text("unknown_link", context.locale, **params)
+    return [
+        Fault(r, "NOT_FOUND", message, declared.name, params) for r in rows if r.after and r.after[declared.name] not in there
+    ]

@@ -1,0 +1,133 @@
+"""Calling plugins: in a fixed order, with their settings, each failure caught, timed and named."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pluggy
+import structlog
+
+from core import hookspecs
+from core.errors import CrmError, PluginError
+
+log = structlog.get_logger("crm.plugins")
+
+
+@dataclass(slots=True)
+class Health:
+    """What is known of one plugin in this process: its last failure and how long its hooks took."""
+
+    failures: int = 0
+    error: str = ""
+    hook: str = ""
+    seconds: float = 0.0
+    calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Enabled:
+    """A plugin as a feature set has it: name, module and validated settings."""
+
+    name: str
+    module: Any
+    settings: Any = None
+
+
+@dataclass
+class Hooks:
+    """The hooks of one composition's plugins, in their order.
+
+    `health` is shared by all compositions of the process, by plugin name.
+    """
+
+    plugins: Sequence[Enabled] = ()
+    health: dict[str, Health] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._manager = pluggy.PluginManager("crm")
+        self._manager.add_hookspecs(hookspecs)
+        self._settings = {p.name: p.settings for p in self.plugins}
+        self._order = {p.name: i for i, p in enumerate(self.plugins)}
+        for p in self.plugins:
+            try:
+                self._manager.register(p.module, name=p.name)
+            except pluggy.PluginValidationError as error:
+                raise PluginError(f"plugin {p.name}: {error}", plugin=p.name) from error
+        try:
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            name = self._manager.get_name(error.plugin) or "?"
+            raise PluginError(f"plugin {name}: {error}", plugin=name) from error
+        self._implementations = {
+            hook: sorted(caller.get_hookimpls(), key=lambda i: self._order[i.plugin_name])
+            for hook in vars(self._manager.hook)
+            if isinstance(caller := getattr(self._manager.hook, hook), pluggy.HookCaller)
+        }
+
+    def implements(self, hook: str) -> bool:
+        return bool(self._implementations.get(hook))
+
+    def contribute(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
+        """What each plugin contributes, with its name. Raises PluginError naming the one that failed."""
+        for plugin, function in self._calls(hook, arguments):
+            with self._watch(plugin, hook):
+                result = function()
+            if result is not None:
+                yield plugin, result
+
+    async def call(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
+        """Await each plugin's hook in order. Raises PluginError naming the one that failed."""
+        found = []
+        for plugin, function in self._calls(hook, arguments):
+            with self._watch(plugin, hook):
+                result = await function()
+            if result is not None:
+                found.append((plugin, result))
+        return found
+
+    async def announce(self, hook: str, **arguments: Any) -> None:
+        """Await each plugin's hook in order; one that fails is logged and counted, the others go on."""
+        for plugin, function in self._calls(hook, arguments):
+            try:
+                with self._watch(plugin, hook):
+                    await function()
+            except PluginError:
+                continue
+
+    def _calls(self, hook: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
+        for implementation in self._implementations.get(hook, ()):
+            plugin = implementation.plugin_name
+            given = {**arguments, "settings": self._settings.get(plugin)}
+            values = [given[name] for name in implementation.argnames]
+            yield plugin, lambda f=implementation.function, v=values: f(*v)
+
+    def _watch(self, plugin: str, hook: str) -> _Watch:
+        return _Watch(self.health.setdefault(plugin, Health()), plugin, hook)
+
+
+class _Watch:
+    """Times one call of a hook and turns what it raises into a PluginError with its name."""
+
+    def __init__(self, health: Health, plugin: str, hook: str) -> None:
+        self.health, self.plugin, self.hook = health, plugin, hook
+
+    def __enter__(self) -> None:
+        self.started = time.perf_counter()
+
+    def __exit__(self, _type: Any, error: BaseException | None, _traceback: Any) -> None:
+        self.health.calls += 1
+        self.health.seconds += time.perf_counter() - self.started
+        if error is None or not isinstance(error, Exception):
+            return
+        if isinstance(error, CrmError) and not isinstance(error, PluginError):
+            raise error
+        self.health.failures += 1
+        self.health.hook = self.hook
+        self.health.error = f"{type(error).__name__}: {error}"[:500]
+        log.error("plugin.failed", plugin=self.plugin, hook=self.hook, error=type(error).__name__)
+        raise PluginError(
+            f"plugin {self.plugin} failed in hook {self.hook}: {type(error).__name__}", plugin=self.plugin
+        ) from error

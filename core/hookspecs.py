@@ -1,0 +1,128 @@
+"""The hooks a plugin may implement.
+
+A plugin marks its functions with `@hookimpl` and takes any subset of a hook's arguments. Contributing hooks are
+called once per composition, without a database; they return declarations. Writing hooks are coroutines and get
+whole batches inside the change set's transaction. Hooks are called in a fixed order: by plugin name, requirements
+first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from core.changes import Batch, ChangeSet, Committed, Fault
+    from core.jobs import JobType
+    from core.operations import Mutation, ObjectType, Query
+    from core.predicate import Predicate
+    from core.records import Catalog, Extension, Record, RecordType
+
+hookspec = pluggy.HookspecMarker("crm")
+hookimpl = pluggy.HookimplMarker("crm")
+
+
+@hookspec
+def record_types(settings: Any) -> Sequence[RecordType]:  # type: ignore[empty-body]
+    """Contribute record types with tables of the plugin's own.
+
+    Called: once per composition. Return: record types. An error leaves the plugin out of the feature set.
+    Since: 0.1.
+    """
+
+
+@hookspec
+def extensions(settings: Any) -> Sequence[Extension]:  # type: ignore[empty-body]
+    """Contribute fields, relations, filters and computed fields to record types of others.
+
+    Called: once per composition. Return: extensions. An error, or a name that is taken, leaves the plugin out of
+    the feature set. Since: 0.1.
+    """
+
+
+@hookspec
+def object_types(settings: Any) -> Sequence[ObjectType]:  # type: ignore[empty-body]
+    """Contribute plain object types and kinds of user error for the plugin's payloads and queries.
+
+    Called: once per composition. Return: object types. An error leaves the plugin out. Since: 0.1.
+    """
+
+
+@hookspec
+def queries(settings: Any) -> Sequence[Query]:  # type: ignore[empty-body]
+    """Contribute root query fields answered in Python.
+
+    Called: once per composition. Return: queries. An error leaves the plugin out. Since: 0.1.
+    """
+
+
+@hookspec
+def mutations(settings: Any) -> Sequence[Mutation]:  # type: ignore[empty-body]
+    """Contribute mutations.
+
+    Called: once per composition. Return: mutations. An error leaves the plugin out. Since: 0.1.
+    """
+
+
+@hookspec
+def abilities(settings: Any) -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Contribute named abilities that roles can be given.
+
+    Called: once per composition. Return: descriptions by name; names begin with the plugin's. An error leaves the
+    plugin out. Since: 0.1.
+    """
+
+
+@hookspec
+def error_codes(settings: Any) -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Contribute codes of user errors.
+
+    Called: once per composition. Return: descriptions by code. An error leaves the plugin out. Since: 0.1.
+    """
+
+
+@hookspec
+def jobs(settings: Any) -> Sequence[JobType]:  # type: ignore[empty-body]
+    """Contribute kinds of long work that workers run.
+
+    Called: once per composition. Return: job types. An error leaves the plugin out. Since: 0.1.
+    """
+
+
+@hookspec
+def narrow(record: Record, action: str, catalog: Catalog, settings: Any) -> Predicate | None:
+    """Narrow the rows of a record type on which an action may be taken.
+
+    Called: once per composition, record type and action. Return: a predicate that rows must satisfy besides what
+    roles allow, or None. An error leaves the plugin out. Since: 0.1.
+    """
+
+
+@hookspec
+async def check(batch: Batch, changes: ChangeSet, settings: Any) -> Sequence[Fault]:  # type: ignore[empty-body]
+    """Check a batch before it is written.
+
+    Called: in the change set's transaction, rows locked, after core's own checks. Return: faults, each of one
+    row; faulty rows are refused or skipped as the caller's error policy says. An error refuses the whole change
+    set (a check that cannot decide never lets a row through) and is counted against the plugin. Since: 0.1.
+    """
+
+
+@hookspec
+async def changed(batch: Batch, changes: ChangeSet, settings: Any) -> None:
+    """React to a batch in the same transaction, after it was written.
+
+    Called: once per written batch. Further writes go through `changes` and are part of the same change set. An
+    error rolls the whole change set back. Since: 0.1.
+    """
+
+
+@hookspec
+async def committed(change_set: Committed, settings: Any) -> None:
+    """React after a change set was committed.
+
+    Called: once per change set, outside of any transaction, in the process that wrote it. An error is logged and
+    counted against the plugin; nothing is undone. Since: 0.1.
+    """

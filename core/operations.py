@@ -1,0 +1,128 @@
+"""Declarations of what can be asked and done besides reading records: mutations and computed queries."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from core.errors import UserError
+
+if TYPE_CHECKING:
+    from core.arguments import Argument as Given
+    from core.changes import ChangeSet
+    from core.context import RequestContext
+    from core.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An argument of an operation or a member of its input: name, GraphQL type, description and default."""
+
+    name: str
+    type: str
+    description: str
+    default: Any = ...
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A field of a payload or of an answer: name, GraphQL type and description."""
+
+    name: str
+    type: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Records in a payload, to be read as the client asks: one, or a list in the order of the ids."""
+
+    record: str
+    ids: Sequence[UUID]
+    single: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What a mutation answers: its members by name (plain JSON values or `Records`) and the caller's faults."""
+
+    members: Mapping[str, Any] = field(default_factory=dict)
+    errors: Sequence[UserError] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One mutation being done: what was asked, by whom, and the change set all its writes go into.
+
+    `input` holds the coerced arguments by GraphQL name (enums as their names, ids as text); `given` finds the
+    argument that a dotted path leads to, for conditions (whose values may lie in the `variables`). `dry_run` is for knowing only: the runner rolls back.
+    """
+
+    name: str
+    input: Mapping[str, Any]
+    given: Callable[[str], Given | None]
+    context: RequestContext
+    policy: Policy
+    changes: ChangeSet
+    variables: dict[str, Any]
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """A mutation: noun first (`customerMerge`). Core adds `dryRun`, `idempotencyKey`, `userErrors`, `changeSet`.
+
+    `input` are the members of its one `input` argument (none: no argument). `ability`, or the `action` on the
+    `record`, is demanded before `run` is called. Only sign-in itself is open to those not `signed_in`.
+    """
+
+    name: str
+    description: str
+    run: Callable[[Call], Awaitable[Payload]]
+    input: tuple[Argument, ...] = ()
+    payload: tuple[Member, ...] = ()
+    record: str = ""
+    action: str = ""
+    ability: str = ""
+    signed_in: bool = True
+    plugin: str = "core"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A root query field answered in Python, such as an explanation. Returns JSON values or `Records`.
+
+    `resolve` gets the coerced arguments by GraphQL name.
+    """
+
+    name: str
+    description: str
+    type: str
+    resolve: Callable[[Ask], Awaitable[Any]]
+    arguments: tuple[Argument, ...] = ()
+    ability: str = ""
+    plugin: str = "core"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One computed query being answered. `fetch` runs a read on the workspace's database."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    context: RequestContext
+    policy: Policy
+    fetch: Callable[..., Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectType:
+    """A plain object type used by payloads and computed queries."""
+
+    name: str
+    description: str
+    members: tuple[Member, ...]
+    user_error: bool = False
+    plugin: str = "core"

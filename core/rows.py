@@ -1,0 +1,199 @@
+"""Rows on their way into a table: values in JSON terms, defaults, and the checks that follow from declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from uuid import UUID
+
+import uuid_utils.compat
+
+from core.errors import UserError
+from core.messages import text
+from core.records import Field, Kind, Record
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(slots=True)
+class Row:
+    """One record in a batch: before and after, by field name, in JSON terms.
+
+    `before` is None for a new record, `after` is None for one that is really removed. `changed` are the names of
+    the fields whose values differ; `path` leads to the record in the mutation's arguments.
+    """
+
+    id: UUID | int
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    changed: frozenset[str] = frozenset()
+    path: Path = ()
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why one row cannot be written. `kind` and `fields` are those of a plugin's own type of user error."""
+
+    row: Row
+    code: str
+    message: str
+    field: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "SimpleUserError"
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def user_error(self) -> UserError:
+        path = (*self.row.path, self.field) if self.field else self.row.path
+        return UserError(path, self.code, self.message, dict(self.params), self.kind, dict(self.fields))
+
+
+def new_id() -> UUID:
+    """A UUIDv7: ids sort by the time they were made."""
+    return uuid_utils.compat.uuid7()
+
+
+def to_json(declared: Field, value: Any) -> Any:
+    """A value as it stands in JSON: what GraphQL shows and the journal keeps.
+
+    Raises ValueError where the value is not of the field's kind.
+    """
+    if value is None:
+        return None
+    match declared.kind:
+        case Kind.ID:
+            return str(UUID(str(value)))
+        case Kind.DECIMAL:
+            return plain_decimal(value)
+        case Kind.INT:
+            if isinstance(value, bool) or int(value) != value or abs(int(value)) >= 2**31:
+                raise ValueError("not a 32-bit integer")
+            return int(value)
+        case Kind.BOOL:
+            if not isinstance(value, bool):
+                raise ValueError("not a boolean")
+            return value
+        case Kind.DATE:
+            return (date.fromisoformat(value) if isinstance(value, str) else value).isoformat()
+        case Kind.DATETIME:
+            at = datetime.fromisoformat(value) if isinstance(value, str) else value
+            at = at if at.tzinfo else at.replace(tzinfo=UTC)
+            return at.astimezone(UTC).isoformat()
+        case Kind.TEXTS:
+            return [_text(v) for v in ([value] if isinstance(value, str) else value)]
+        case Kind.JSON:
+            return value
+    return _text(value)
+
+
+def plain_decimal(value: Any) -> str:
+    """A decimal without exponent and without zeros that mean nothing."""
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError("not a number") from None
+    if not number.is_finite():
+        raise ValueError("not a finite number")
+    shown = f"{number:f}"
+    return (shown.rstrip("0").rstrip(".") or "0") if "." in shown else shown
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not a text")
+    if "\x00" in value or any(0xD800 <= ord(c) <= 0xDFFF for c in value):
+        raise ValueError("text with a character that cannot be kept")
+    return value
+
+
+def check_value(declared: Field, value: Any, locale: str) -> tuple[str, str, dict[str, Any]] | None:
+    """What is wrong with one JSON value by its declaration: (code, message, params), or None."""
+    if value is None or value == "" or value == []:
+        if declared.required:
+            return "REQUIRED", text("required", locale, field=declared.name), {"field": declared.name}
+        return None
+    params: dict[str, Any]
+    if declared.kind in (Kind.TEXT, Kind.TEXTS):
+        longest = max(map(len, value)) if isinstance(value, list) else len(value)
+        if longest > declared.max_length:
+            params = {"field": declared.name, "limit": declared.max_length}
+            return "TOO_LONG", text("too_long", locale, **params), params
+        if declared.kind is Kind.TEXT and declared.required and not value.strip():
+            return "REQUIRED", text("required", locale, field=declared.name), {"field": declared.name}
+    if declared.kind is Kind.ENUM and declared.enum is not None and value not in declared.enum.values:
+        params = {"field": declared.name, "value": value}
+        return "INVALID", text("invalid", locale, **params), params
+    if declared.kind in (Kind.INT, Kind.DECIMAL):
+        number = Decimal(str(value))
+        if declared.kind is Kind.DECIMAL and abs(number) >= Decimal(10) ** 15:
+            params = {"field": declared.name, "minimum": "-10^15", "maximum": "10^15"}
+            return "OUT_OF_RANGE", text("out_of_range", locale, **params), params
+        low, high = declared.minimum, declared.maximum
+        if (low is not None and number < low) or (high is not None and number > high):
+            params = {"field": declared.name, "minimum": low, "maximum": high}
+            return "OUT_OF_RANGE", text("out_of_range", locale, **params), params
+    return None
+
+
+def normalise(
+    record: Record, values: Mapping[str, Any], row: Row, locale: str
+) -> tuple[dict[str, Any], list[Fault]]:
+    """Values by field name in JSON terms, with the faults of those that do not fit their declarations."""
+    found: dict[str, Any] = {}
+    faults: list[Fault] = []
+    for name, value in values.items():
+        declared = record.fields[name]
+        try:
+            found[name] = to_json(declared, value)
+        except (ValueError, TypeError, AttributeError):
+            params = {"field": name, "value": str(value)[:100]}
+            faults.append(Fault(row, "INVALID", text("invalid", locale, **params), name, params))
+            continue
+        if problem := check_value(declared, found[name], locale):
+            code, message, params = problem
+            faults.append(Fault(row, code, message, name, params))
+    return found, faults
+
+
+def same(declared: Field, one: Any, other: Any) -> bool:
+    """Whether two JSON values of a field mean the same."""
+    if one == other:
+        return True
+    if one is None or other is None:
+        return False
+    if declared.kind is Kind.DECIMAL:
+        return Decimal(one) == Decimal(other)
+    if declared.kind is Kind.DATETIME:
+        return datetime.fromisoformat(one) == datetime.fromisoformat(other)
+    return False
+
+
+def stored_columns(record: Record, names: Iterable[str]) -> dict[str, str]:
+    """The columns, with their types, that hold fields; custom fields share one."""
+    columns: dict[str, str] = {}
+    for name in names:
+        declared = record.fields[name]
+        if declared.custom:
+            columns["custom"] = "jsonb"
+        elif declared.sql is None:
+            columns[declared.column] = declared.type
+    return columns
+
+
+def stored_values(record: Record, names: Sequence[str], after: Mapping[str, Any]) -> dict[str, Any]:
+    """A row by column, for the columns that hold the named fields."""
+    values: dict[str, Any] = {}
+    for name in names:
+        declared = record.fields[name]
+        if declared.custom:
+            values["custom"] = {
+                f.custom: after[f.name]
+                for f in record.fields.values()
+                if f.custom and after.get(f.name) is not None
+            }
+        elif declared.sql is None:
+            values[declared.column] = after.get(name)
+    return values

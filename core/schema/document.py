@@ -1,0 +1,107 @@
+"""GraphQL documents prepared once per text: parsed, validated, and split into operations."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from graphql import (
+    DocumentNode,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLInputType,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    OperationDefinitionNode,
+    parse,
+    type_from_ast,
+    validate,
+)
+from graphql.execution.values import get_variable_values
+
+from core.arguments import shape
+
+if TYPE_CHECKING:
+    from core.schema.compile import Read
+
+MAX_TOKENS = 4000
+MAX_ERRORS = 5
+
+
+class Operation:
+    """One operation of a document, with the plans made for it so far."""
+
+    def __init__(self, schema: GraphQLSchema, node: OperationDefinitionNode, prepared: Prepared) -> None:
+        self.schema = schema
+        self.node = node
+        self.prepared = prepared
+        self.kind: str = node.operation.value
+        self.name = node.name.value if node.name else ""
+        self.variables: dict[str, GraphQLInputType] = {}
+        for definition in node.variable_definitions or ():
+            self.variables[definition.variable.name.value] = type_from_ast(schema, definition.type)  # type: ignore[assignment]
+        self._plans: OrderedDict[Any, Read] = OrderedDict()
+
+    def coerce(self, given: dict[str, Any]) -> dict[str, Any] | list[GraphQLError]:
+        """The coerced variables, or what is wrong with them."""
+        if not self.variables:
+            return {}
+        found = get_variable_values(self.schema, self.node.variable_definitions or (), given, max_errors=MAX_ERRORS)
+        return found if isinstance(found, list) else found.coerced
+
+    def shape(self, variables: dict[str, Any]) -> Any:
+        """The part of the variables that decides the SQL text."""
+        return tuple((name, shape(value, self.variables[name])) for name, value in variables.items())
+
+    def plan(self, key: Any) -> Read | None:
+        return self._plans.get(key)
+
+    def keep(self, key: Any, plan: Read) -> None:
+        self._plans[key] = plan
+        if len(self._plans) > 100:
+            self._plans.popitem(last=False)
+
+
+class Prepared:
+    """A document: its operations, or the errors that keep it from running."""
+
+    def __init__(self, document: DocumentNode | None, errors: list[GraphQLError]) -> None:
+        self.document = document
+        self.errors = errors
+        self.operations: dict[str, Operation] = {}
+        self.fragments: dict[str, FragmentDefinitionNode] = {}
+
+    def operation(self, name: str | None) -> Operation | GraphQLError:
+        """The operation to run; an error where the name does not choose exactly one."""
+        code = {"code": "OPERATION_RESOLUTION_FAILURE"}
+        if name:
+            found = self.operations.get(name)
+            return found or GraphQLError(f"Unknown operation named {name!r}.", extensions=code)
+        if len(self.operations) != 1:
+            problem = "has several operations; name one" if self.operations else "has no operation"
+            return GraphQLError(f"The document {problem}.", extensions=code)
+        return next(iter(self.operations.values()))
+
+
+def prepare(schema: GraphQLSchema, text: str) -> Prepared:
+    """Parse and validate a document. The faults of it are kept in its `errors`, never raised."""
+    try:
+        document = parse(text, max_tokens=MAX_TOKENS, no_location=False)
+    except GraphQLSyntaxError as error:
+        error.extensions = {"code": "GRAPHQL_PARSE_FAILED"}
+        return Prepared(None, [error])
+    except RecursionError:
+        error = GraphQLError("The document is nested too deeply.", extensions={"code": "GRAPHQL_PARSE_FAILED"})
+        return Prepared(None, [error])
+    errors = validate(schema, document, max_errors=MAX_ERRORS, hide_suggestions=True)
+    for e in errors:
+        e.extensions = {"code": "GRAPHQL_VALIDATION_FAILED", **(e.extensions or {})}
+    prepared = Prepared(document, errors[:MAX_ERRORS])
+    if not errors:
+        for definition in document.definitions:
+            if isinstance(definition, FragmentDefinitionNode):
+                prepared.fragments[definition.name.value] = definition
+            elif isinstance(definition, OperationDefinitionNode):
+                name = definition.name.value if definition.name else ""
+                prepared.operations[name] = Operation(schema, definition, prepared)
+    return prepared

@@ -1,0 +1,301 @@
+"""Running one operation: straight to one statement where every field is a read, through the executor where not."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import orjson
+import structlog
+from graphql import GraphQLError, GraphQLObjectType
+from graphql.execution import Executor, execute
+
+from core.context import RequestContext
+from core.errors import BadInput, ClientError, LimitExceeded, Unauthenticated
+from core.operations import Ask, Records
+from core.policy import Policy
+from core.predicate import constant
+from core.schema.compile import Read, Reader, root_of
+from core.schema.composition import Composition
+from core.schema.document import Operation
+from core.schema.select import Document, Selection
+
+log = structlog.get_logger("crm.graphql")
+
+Fetch = Callable[[str, Sequence[Any]], Awaitable[bytes | None]]
+
+
+@dataclass(slots=True)
+class Answer:
+    """The answer of one operation: the response body, and what the transport must know of it.
+
+    `request_error` is True where nothing ran at all (the body has no `data`); `codes` are those of its errors.
+    """
+
+    body: bytes
+    request_error: bool = False
+    codes: tuple[str, ...] = ()
+    kind: str = "query"
+    operation: str = ""
+    statements: int = 0
+
+
+@dataclass(slots=True)
+class Running:
+    """One operation being run: where it runs, for whom, and what is ready already."""
+
+    composition: Composition
+    context: RequestContext
+    policy: Policy
+    fetch: Fetch
+    document: Document
+    variables: dict[str, Any]
+    ready: dict[str, Any] = field(default_factory=dict)
+    statements: int = 0
+    mutate: Any = None
+
+    async def read(self, plan: Read) -> bytes:
+        """Run a compiled read and fill in what Python computes; returns a JSON object."""
+        self.statements += 1
+        data = await self.fetch(plan.statement.text, plan.statement.bind(self.variables, self.context))
+        assert data is not None
+        return await fill(plan, data, self.context) if plan.slots else data
+
+    async def records(self, found: Records, selection: Selection) -> Any:
+        """Records by id as a selection asks for them: JSON ready to be spliced in, or None."""
+        reader = Reader(self.policy)
+        record = self.composition.catalog[found.record]
+        ids = constant(list(found.ids))
+        compile_ = lambda r: r.many(record, selection, (selection.key,), ids)  # noqa: E731
+        data = orjson.loads(await self.read(reader.read([(selection.key, compile_)])))[selection.key]
+        if found.single:
+            return orjson.Fragment(orjson.dumps(data[0])) if data else None
+        return orjson.Fragment(orjson.dumps(data))
+
+
+async def fill(plan: Read, data: bytes, context: RequestContext) -> bytes:
+    """Replace the values that computed fields require by what they compute, one batch per place."""
+    root = orjson.loads(data)
+    for slot in plan.slots:
+        *way, last = slot.path
+        holders = [h for h in _walk([root], way) if h.get(last) is not None]
+        if not holders:
+            continue
+        values = await slot.computed.resolve(context, [h[last] for h in holders])
+        if len(values) != len(holders):
+            raise ValueError(f"{slot.computed.name} computed {len(values)} values for {len(holders)} records")
+        for holder, value in zip(holders, values, strict=True):
+            holder[last] = value
+    return orjson.dumps(root)
+
+
+def _walk(places: list[Any], way: list[str]) -> list[dict[str, Any]]:
+    for key in way:
+        places = _flat([p.get(key) for p in places])
+    return places
+
+
+def _flat(values: list[Any]) -> list[Any]:
+    found: list[Any] = []
+    for v in values:
+        if isinstance(v, list):
+            found.extend(_flat(v))
+        elif v is not None:
+            found.append(v)
+    return found
+
+
+async def run(
+    composition: Composition,
+    context: RequestContext,
+    fetch: Fetch,
+    query: str,
+    variables: dict[str, Any] | None = None,
+    operation_name: str | None = None,
+    mutate: Any = None,
+) -> Answer:
+    """Run one operation and return the finished response body.
+
+    `fetch` runs one statement that returns one JSON value; `mutate` is what does mutations (None: reads only).
+    """
+    prepared = composition.document(query)
+    if prepared.errors:
+        return refused(prepared.errors)
+    operation = prepared.operation(operation_name)
+    if isinstance(operation, GraphQLError):
+        return refused([operation])
+    coerced = operation.coerce(variables or {})
+    if isinstance(coerced, list):
+        for e in coerced:
+            e.extensions = {"code": "BAD_USER_INPUT", **(e.extensions or {})}
+        return refused(coerced)
+    policy = composition.policy(context.actor.grants)
+    document = Document(composition.schema, prepared.fragments, coerced)
+    running = Running(composition, context, policy, fetch, document, coerced, mutate=mutate)
+    try:
+        if operation.kind == "query":
+            answer = await _query(running, operation)
+        else:
+            answer = await _through_executor(running, operation, variables or {})
+    except ClientError as error:
+        answer = Answer(_errors_body([graphql_error(error)], data=True), codes=(error.code,))
+    except (asyncpg.DataError, asyncpg.QueryCanceledError) as error:
+        known = translate(error)
+        answer = Answer(_errors_body([graphql_error(known)], data=True), codes=(known.code,))
+    answer.kind, answer.operation, answer.statements = operation.kind, operation.name, running.statements
+    return answer
+
+
+async def _query(running: Running, operation: Operation) -> Answer:
+    key = (running.policy.grants.fingerprint, operation.shape(running.variables))
+    plan = operation.plan(key)
+    if plan is None:
+        schema = running.composition.schema
+        assert schema.query_type is not None
+        selections = running.document.collect(schema.query_type, operation.node.selection_set)
+        roots = [(s.key, root_of(running.policy.catalog, s)) for s in selections]
+        if any(compile_ is None for _, compile_ in roots):
+            return await _mixed(running, operation, [(k, c) for k, c in roots if c is not None])
+        _demand_signed_in(running.context)
+        plan = Reader(running.policy).read([(k, c) for k, c in roots if c is not None])
+        operation.keep(key, plan)
+    else:
+        _demand_signed_in(running.context)
+    return Answer(b'{"data":' + await running.read(plan) + b"}")
+
+
+async def _mixed(running: Running, operation: Operation, roots: list[tuple[str, Any]]) -> Answer:
+    """A query with computed root fields or introspection: its reads in one statement, the rest by the executor."""
+    if roots:
+        _demand_signed_in(running.context)
+        data = orjson.loads(await running.read(Reader(running.policy).read(roots)))
+        running.ready = {k: None if v is None else orjson.Fragment(orjson.dumps(v)) for k, v in data.items()}
+    return await _through_executor(running, operation, running.variables, coerced=True)
+
+
+def _demand_signed_in(context: RequestContext) -> None:
+    if context.actor.user_id is None and not context.actor.grants.unlimited:
+        raise Unauthenticated("sign in first")
+
+
+class _Executor(Executor):  # type: ignore[type-arg]
+    """graphql-core's executor, which splices in what is ready, reads `Records` and hands mutations over."""
+
+    def execute_field(
+        self, parent_type: GraphQLObjectType, source: Any, field_details_list: Any, path: Any, position_context: Any
+    ) -> Any:
+        running: Running = self.context_value
+        if path.prev is None:
+            if path.key in running.ready:
+                return running.ready[path.key]
+            name = field_details_list[0].node.name.value
+            if parent_type is self.schema.mutation_type and name in running.composition.mutations:
+                return running.mutate.run(self, running, parent_type, field_details_list, path)
+            if parent_type is self.schema.query_type and name in running.composition.queries:
+                source = {name: self._ask(running, parent_type, field_details_list)}
+        return super().execute_field(parent_type, source, field_details_list, path, position_context)
+
+    async def _ask(self, running: Running, parent: GraphQLObjectType, details: Any) -> Any:
+        query = running.composition.queries[details[0].node.name.value]
+        if query.ability:
+            running.policy.demand(query.ability)
+        arguments = self.arguments(parent, details)
+        ask = Ask(query.name, arguments, running.context, running.policy, running.fetch)
+        return await query.resolve(ask)
+
+    def arguments(self, parent: GraphQLObjectType, details: Any) -> dict[str, Any]:
+        """The coerced arguments of a field, enums as their names."""
+        from graphql.execution.values import get_argument_values
+
+        definition = parent.fields[details[0].node.name.value]
+        return plain(get_argument_values(definition, details[0].node, self.variable_values))
+
+    def complete_value(
+        self, return_type: Any, field_details_list: Any, info: Any, path: Any, result: Any, position_context: Any
+    ) -> Any:
+        if isinstance(result, orjson.Fragment):
+            return result
+        if isinstance(result, Records):
+            nodes = [d.node for d in field_details_list]
+            selection = Selection(self.context_value.document, info.parent_type, path.key, nodes)
+            return self.context_value.records(result, selection)
+        return super().complete_value(return_type, field_details_list, info, path, result, position_context)
+
+
+def plain(value: Any) -> Any:
+    """A coerced value with enum members as their names."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    return getattr(value, "name", value) if hasattr(type(value), "__members__") else value
+
+
+async def _through_executor(
+    running: Running, operation: Operation, variables: dict[str, Any], coerced: bool = False
+) -> Answer:
+    document = operation.prepared.document
+    assert document is not None
+    result: Any = execute(
+        running.composition.schema,
+        document,
+        context_value=running,
+        variable_values=variables,
+        operation_name=operation.name or None,
+        executor_class=_Executor,
+        hide_suggestions=True,
+    )
+    if not hasattr(result, "data"):
+        result = await result
+    errors = [graphql_error(e.original_error, e) if e.original_error else e for e in result.errors or ()]
+    body: dict[str, Any] = {"data": result.data}
+    if errors:
+        body = {"errors": [e.formatted for e in errors[:5]], **body}
+    return Answer(orjson.dumps(body), codes=tuple(_code(e) for e in errors))
+
+
+def _code(error: GraphQLError) -> str:
+    return str((error.extensions or {}).get("code", "INTERNAL_SERVER_ERROR"))
+
+
+def translate(error: Exception) -> ClientError:
+    """A database's complaint about values or time, as the caller's fault it is."""
+    if isinstance(error, asyncpg.QueryCanceledError):
+        return LimitExceeded("the query took too long")
+    return BadInput("a value does not fit its type")
+
+
+def graphql_error(error: Exception, located: GraphQLError | None = None) -> GraphQLError:
+    """An error as clients may see it: a client's fault in full, anything else masked and logged."""
+    if isinstance(error, asyncpg.DataError | asyncpg.QueryCanceledError):
+        error = translate(error)
+    if isinstance(error, GraphQLError):
+        return error
+    if isinstance(error, ClientError):
+        message, extensions = error.message, {"code": error.code}
+    else:
+        log.error("graphql.error", exc_info=error, error=type(error).__name__)
+        message, extensions = "Internal server error.", {"code": "INTERNAL_SERVER_ERROR"}
+    return GraphQLError(
+        message,
+        nodes=located.nodes if located else None,
+        path=located.path if located else None,
+        extensions=extensions,
+    )
+
+
+def _errors_body(errors: Sequence[GraphQLError], *, data: bool) -> bytes:
+    body: dict[str, Any] = {"errors": [e.formatted for e in errors]}
+    if data:
+        body["data"] = None
+    return orjson.dumps(body)
+
+
+def refused(errors: Sequence[GraphQLError]) -> Answer:
+    """The answer where nothing ran."""
+    return Answer(_errors_body(errors, data=False), request_error=True, codes=tuple(_code(e) for e in errors))
+
+
+__all__ = ["Answer", "Fetch", "Running", "graphql_error", "plain", "refused", "run"]

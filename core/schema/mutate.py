@@ -1,0 +1,266 @@
+"""Doing one mutation: one transaction around its work and its answer, at most once per idempotency key."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+import structlog
+from graphql import GraphQLObjectType, print_ast
+from graphql.execution.values import get_argument_values
+
+from core.arguments import Argument, argument_of
+from core.changes import ChangeSet, Committed
+from core.errors import BadInput, IdempotencyConflict, Refused, Unauthenticated, UserError
+from core.operations import Call, Mutation, Payload
+from core.schema.execute import Running, plain
+
+log = structlog.get_logger("crm.mutation")
+
+ATTEMPTS = 4
+NOBODY = UUID(int=0)
+
+#: Opens a transaction on a connection of the workspace; used as `async with begin() as connection`.
+Begin = Callable[[], Any]
+
+
+class _Roll(Exception):
+    """Leaves the transaction by its rollback, with the answer that stands all the same."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+
+class Mutator:
+    """Does the mutations of one operation."""
+
+    def __init__(self, begin: Begin) -> None:
+        self.begin = begin
+
+    async def run(
+        self, executor: Any, running: Running, parent: GraphQLObjectType, details: Any, path: Any
+    ) -> Any:
+        """Do one root field of a mutation and return its payload as JSON; errors end up in the result's `errors`."""
+        node = details[0].node
+        definition = parent.fields[node.name.value]
+        info = executor.build_resolve_info(definition, [d.node for d in details], parent, path)
+        try:
+            given = get_argument_values(definition, node, executor.variable_values)
+            mutation = running.composition.mutations[node.name.value]
+            self._authorise(running, mutation)
+            for attempt in range(ATTEMPTS):
+                try:
+                    return await self._once(executor, running, mutation, definition, details, info, path, plain(given))
+                except (
+                    asyncpg.UniqueViolationError,
+                    asyncpg.SerializationError,
+                    asyncpg.DeadlockDetectedError,
+                    asyncpg.ExclusionViolationError,
+                ):
+                    # Somebody else was quicker: look again, so that core's checks can say what is in the way.
+                    if attempt == ATTEMPTS - 1:
+                        raise
+        except Exception as error:
+            executor.handle_field_error(error, definition.type, details, path)
+            return None
+
+    @staticmethod
+    def _authorise(running: Running, mutation: Mutation) -> None:
+        actor = running.context.actor
+        if mutation.signed_in and actor.user_id is None and not actor.grants.unlimited:
+            raise Unauthenticated("sign in first")
+        if mutation.ability:
+            running.policy.demand(mutation.ability)
+        if mutation.record:
+            running.policy.demand_action(mutation.record, mutation.action)
+
+    async def _once(
+        self,
+        executor: Any,
+        running: Running,
+        mutation: Mutation,
+        definition: Any,
+        details: Any,
+        info: Any,
+        path: Any,
+        given: dict[str, Any],
+    ) -> Any:
+        dry_run = bool(given.get("dryRun"))
+        key = given.get("idempotencyKey")
+        committed: Committed | None = None
+        try:
+            async with self.begin() as connection:
+                outer = running.fetch
+                running.fetch = lambda text, values: connection.fetchval(text, *values)
+                try:
+                    if key is not None:
+                        stored = await _claim(connection, running, key, details)
+                        if stored is not None:
+                            return orjson.Fragment(stored)
+                    changes = self._change_set(connection, running, mutation, given)
+                    payload = await self._work(running, mutation, changes, details, given, dry_run)
+                    committed = await changes.finish()
+                    answer = await self._answer(executor, running, payload, changes, definition, details, info, path)
+                    refused = any(e.code for e in payload.errors) and not changes.skip_failed
+                    if dry_run or refused:
+                        raise _Roll(answer)
+                    if key is not None:
+                        await _keep(connection, running, key, answer)
+                finally:
+                    running.fetch = outer
+        except _Roll as rolled:
+            return orjson.Fragment(rolled.answer)
+        if committed is not None:
+            await running.composition.hooks.announce("committed", change_set=committed)
+        return orjson.Fragment(answer)
+
+    @staticmethod
+    def _change_set(connection: Any, running: Running, mutation: Mutation, given: dict[str, Any]) -> ChangeSet:
+        skip = (given.get("input") or {}).get("errorPolicy") == "SKIP_FAILED"
+        source = "UNDO" if mutation.name == "changeSetUndo" else "MUTATION"
+        return ChangeSet(
+            connection,
+            running.context,
+            running.policy,
+            running.composition.hooks,
+            source=source,
+            operation=mutation.name,
+            skip_failed=skip or source == "UNDO",
+        )
+
+    async def _work(
+        self,
+        running: Running,
+        mutation: Mutation,
+        changes: ChangeSet,
+        details: Any,
+        given: dict[str, Any],
+        dry_run: bool,
+    ) -> Payload:
+        arguments = _arguments(running, details)
+
+        def find(way: str) -> Argument | None:
+            first, *rest = way.split(".")
+            found = arguments.get(first)
+            for name in rest:
+                found = found.get(name) if found else None
+            return found
+
+        values = given.get("input") or {}
+        call = Call(mutation.name, values, find, running.context, running.policy, changes, running.variables, dry_run)
+        try:
+            payload = await mutation.run(call)
+        except Refused as refused:
+            return Payload({}, refused.errors)
+        return Payload(payload.members, (*payload.errors, *changes.errors))
+
+    async def _answer(
+        self,
+        executor: Any,
+        running: Running,
+        payload: Payload,
+        changes: ChangeSet,
+        definition: Any,
+        details: Any,
+        info: Any,
+        path: Any,
+    ) -> bytes:
+        """The payload as the client asks for it, finished while the transaction is still open."""
+        value = {
+            "__typename": definition.type.name,
+            **_empty(definition.type),
+            **payload.members,
+            "userErrors": [_shown(e) for e in payload.errors],
+            "changeSet": {"id": str(changes.id), "counts": changes.counts} if changes.touched else None,
+        }
+        before = len(executor.collected_errors.errors)
+        completed = executor.complete_value(definition.type, details, info, path, value, None)
+        if executor.is_awaitable(completed):
+            completed = await completed
+        if len(executor.collected_errors.errors) > before:
+            raise _Roll(orjson.dumps(completed))
+        return orjson.dumps(completed)
+
+
+def _empty(type_: Any) -> dict[str, Any]:
+    """Empty values for the lists and counts of a payload that was refused."""
+    found: dict[str, Any] = {}
+    for name, member in type_.fields.items():
+        shown = str(member.type)
+        if shown.endswith("]!"):
+            found[name] = []
+        elif shown == "JSON!":
+            found[name] = {}
+    return found
+
+
+def _shown(error: UserError) -> dict[str, Any]:
+    return {
+        "__typename": error.kind,
+        "path": [str(p) for p in error.path],
+        "code": error.code,
+        "message": error.message,
+        "params": error.params,
+        **error.fields,
+    }
+
+
+def _arguments(running: Running, details: Any) -> dict[str, Argument]:
+    node = details[0].node
+    schema = running.composition.schema
+    assert schema.mutation_type is not None
+    declared = schema.mutation_type.fields[node.name.value].args
+    found = {}
+    for argument in node.arguments or ():
+        value = argument_of(argument.value, declared[argument.name.value].type, running.variables)
+        if value is not None:
+            found[argument.name.value] = value
+    return found
+
+
+def _fingerprint(running: Running, details: Any) -> str:
+    """What a key stands for: the field as it is written, with its variables."""
+    asked = "".join(print_ast(d.node) for d in details)
+    used = orjson.dumps(running.variables, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
+    return hashlib.sha256(asked.encode() + b"\0" + used).hexdigest()
+
+
+async def _claim(connection: Any, running: Running, key: str, details: Any) -> bytes | None:
+    """Claim a key, waiting for whoever holds it; returns the stored answer where the work is done already."""
+    if not 1 <= len(key) <= 200:
+        raise BadInput("an idempotency key has 1 to 200 characters")
+    actor = running.context.actor.user_id or NOBODY
+    print_ = _fingerprint(running, details)
+    await connection.execute(
+        "delete from idempotency where actor_id = $1 and key = $2 and at < $3::timestamptz - interval '1 day'",
+        actor,
+        key,
+        running.context.now,
+    )
+    claimed = await connection.fetchval(
+        "insert into idempotency (key, actor_id, fingerprint, at) values ($1, $2, $3, $4) on conflict do nothing returning true",
+        key,
+        actor,
+        print_,
+        running.context.now,
+    )
+    if claimed:
+        return None
+    row = await connection.fetchrow(
+        "select fingerprint, response from idempotency where actor_id = $1 and key = $2", actor, key
+    )
+    if row is None or row["fingerprint"] != print_:
+        raise IdempotencyConflict("this idempotency key was used with another input")
+    stored: bytes = row["response"]
+    return stored
+
+
+async def _keep(connection: Any, running: Running, key: str, answer: bytes) -> None:
+    actor = running.context.actor.user_id or NOBODY
+    await connection.execute(
+        "update idempotency set response = $3 where actor_id = $1 and key = $2", actor, key, answer
+    )
