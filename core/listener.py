@@ -109,4 +109,3 @@ class Listener:
                 callback(payload)
             except Exception:
                 LOG.exception("listener_callback_failed", channel=channel)
-

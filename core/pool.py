@@ -13,48 +13,66 @@ import asyncpg
 from core.errors import DatabaseError
 
 Connection = asyncpg.Connection
+TURN_SECONDS = 0.05
 Connect = Callable[[], Awaitable[Connection]]
 
 
 class Budget:
-    """The connections one process may hold. Pools that wait for one are served from others' idle ones."""
+    """The connections one process may hold. Pools that wait for one get others' idle ones, fewest first."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
         self.pools: set[Pool] = set()
-        self.starving: deque[Pool] = deque()
-        self.closing: set[asyncio.Task[None]] = set()
+        self.starving: dict[Pool, None] = {}
+        self.closing: set[Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def take(self) -> bool:
-        """Reserve one connection; at the cap, close the longest idle one and say False: it comes in a moment."""
+    def take(self, pool: Pool) -> bool:
+        """Reserve one connection. At the cap say False: the pool's turn comes when another is closed."""
         if self.used < self.limit:
             self.used += 1
             return True
-        idlest = min((p for p in self.pools if p.idle), key=lambda p: p.last_used, default=None)
-        if idlest is not None:
-            self.close(idlest.idle.popleft())
+        self.starving[pool] = None
+        self._make_room()
         return False
 
     def give_back(self) -> None:
-        """Return one reservation; the pool that has waited longest may take it."""
+        """Return one reservation; the starving pool with the fewest connections may take it."""
         self.used -= 1
-        while self.starving and self.used < self.limit:
-            pool = self.starving.popleft()
+        while self.used < self.limit and (pool := self.neediest()):
+            del self.starving[pool]
+            pool.open_for_waiter()
             if pool.wants():
-                pool.open_for_waiter()
-            if pool.wants():
-                self.starving.append(pool)
+                self.starving[pool] = None
+        self._make_room()
+
+    def neediest(self, but: Pool | None = None) -> Pool | None:
+        """Of the pools that still wait for the cap, the one with the fewest connections, the first of equals."""
+        for pool in [p for p in self.starving if not p.wants()]:
+            del self.starving[pool]
+        return min((p for p in self.starving if p is not but), key=lambda p: p.size, default=None)
+
+    def _make_room(self) -> None:
+        """Close the longest idle connections, one for each starving pool."""
+        while len(self.closing) < len(self.starving):
+            idlest = min((p for p in self.pools if p.idle), key=lambda p: p.last_used, default=None)
+            if idlest is None:
+                return
+            self.close(idlest.idle.popleft())
 
     def close(self, connection: Connection) -> None:
         """Close a connection without waiting for it; its pool hears of it through its termination listener."""
+        if connection.is_closed():
+            return
+        self.closing.add(connection)
         task = asyncio.get_running_loop().create_task(_close(connection))
-        self.closing.add(task)
-        task.add_done_callback(self.closing.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def settle(self) -> None:
         """Wait until every connection that is being closed is closed."""
-        await asyncio.gather(*self.closing)
+        await asyncio.gather(*self._tasks)
 
 
 class Pool:
@@ -78,6 +96,7 @@ class Pool:
         self._timeout = timeout
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._turn_began = 0.0
         self._clock = asyncio.get_running_loop().time
         budget.pools.add(self)
 
@@ -119,6 +138,9 @@ class Pool:
         if self._budget.starving and self._yields():
             self._budget.close(connection)
             return
+        self._hand_over(connection)
+
+    def _hand_over(self, connection: Connection) -> None:
         while self.waiters:
             future = self.waiters.popleft()
             if not future.done():
@@ -175,9 +197,7 @@ class Pool:
 
     def open_for_waiter(self) -> None:
         """Open a connection for the first waiter now, or once the process's cap allows it."""
-        if not self._budget.take():
-            if self not in self._budget.starving:
-                self._budget.starving.append(self)
+        if not self._budget.take(self):
             return
         self.size += 1
         self.opening += 1
@@ -191,13 +211,17 @@ class Pool:
         except BaseException as error:
             self.opening -= 1
             self._fail(error)
-            self._lost()
+            self._lost(None)
             if not isinstance(error, Exception):
                 raise
             return
         self.opening -= 1
-        connection.add_termination_listener(lambda _connection: self._lost())
-        self.release(connection)
+        connection.add_termination_listener(self._lost)
+        self._turn_began = self._clock()
+        if self._closed:
+            self.discard(connection)
+        else:
+            self._hand_over(connection)
 
     def _fail(self, error: BaseException) -> None:
         while self.waiters:
@@ -206,22 +230,26 @@ class Pool:
                 future.set_exception(error if isinstance(error, DatabaseError) else DatabaseError(str(error)))
                 return
 
-    def _lost(self) -> None:
+    def _lost(self, connection: Connection | None) -> None:
         self.size -= 1
+        self._budget.closing.discard(connection)
         self._budget.give_back()
         if self.wants():
             self.open_for_waiter()
 
     def _yields(self) -> bool:
-        """Whether a connection released here should make room for the pool that waits for the process's cap.
+        """Whether a connection released here should make room for a pool that waits for the process's cap.
 
-        It should when nobody waits here, or when that pool has so few that the exchange evens them out.
+        It should when nobody waits here, when that pool has so few that the exchange evens them out, and, where
+        there are more busy pools than connections, when this pool's turn is over.
         """
         budget = self._budget
-        if len(budget.closing) >= len(budget.starving) or budget.starving[0] is self:
+        neediest = budget.neediest(but=self)
+        if neediest is None or len(budget.closing) >= len(budget.starving):
             return False
-        size = budget.starving[0].size
-        return not self.waiters or size == 0 or size + 1 < self.size
+        if not self.waiters or neediest.size + 1 < self.size:
+            return True
+        return neediest.size == 0 and self._clock() - self._turn_began > TURN_SECONDS
 
     def _abandon(self, future: asyncio.Future[Connection]) -> None:
         if future.done() and not future.cancelled() and future.exception() is None:

@@ -58,7 +58,9 @@ async def prepare(connection: Connection, *, registry: bool) -> None:
             await _create(connection, REGISTRY, "the schema crm")
         # Databases that once ran PostgreSQL 14 or older still let everybody create tables in public.
         if await connection.fetchval("select has_schema_privilege('public', 'public', 'create')"):
-            await _create(connection, "revoke create on schema public from public", "the rights on the schema public")
+            await _create(
+                connection, "revoke create on schema public from public", "the rights on the schema public"
+            )
 
 
 async def _extensions(connection: Connection) -> None:

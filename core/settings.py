@@ -35,7 +35,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", validate_default=True)
 
     database_url: SecretStr | None = Field(
-        None, description="PostgreSQL 15 to 18 as postgresql://user:password@host/name; none starts an embedded server"
+        None,
+        description="PostgreSQL 15 to 18 as postgresql://user:password@host/name; none starts an embedded server",
     )
     data_dir: Path = Field(
         Path(".crm"), description="Folder of the embedded server, the generated secret and uploaded files"
@@ -44,7 +45,8 @@ class Settings(BaseSettings):
         None, description="Folder with initdb, pg_ctl and postgres to run instead of the embedded ones"
     )
     secret: SecretStr | None = Field(
-        None, description=f"Signs tokens and links, {MIN_SECRET} characters or more; none generates one in data_dir"
+        None,
+        description=f"Signs tokens and links, {MIN_SECRET} characters or more; none generates one in data_dir",
     )
     host: str = Field("127.0.0.1", description="Address to listen on")
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on")
@@ -54,12 +56,18 @@ class Settings(BaseSettings):
     cors_origins: Names = Field(
         (), description="Origins of browsers that may call, separated by commas; none switches CORS off"
     )
-    production: bool = Field(False, description="Switches introspection, GraphiQL and every demo convenience off")
+    production: bool = Field(
+        False, description="Switches introspection, GraphiQL and every demo convenience off"
+    )
 
     pool_size: int = Field(10, ge=1, description="Connections one process opens at most for one workspace")
-    max_connections: int = Field(90, ge=2, description="Connections one process opens at most for all workspaces")
+    max_connections: int = Field(
+        90, ge=2, description="Connections one process opens at most for all workspaces"
+    )
     pool_timeout: float = Field(10.0, gt=0, description="Seconds a request waits for a free connection")
-    statement_timeout_ms: int = Field(10_000, ge=0, description="Milliseconds a statement may run; 0 is no limit")
+    statement_timeout_ms: int = Field(
+        10_000, ge=0, description="Milliseconds a statement may run; 0 is no limit"
+    )
 
     max_body_bytes: int = Field(2_000_000, ge=1_000, description="Largest request body, uploads excepted")
     max_upload_bytes: int = Field(200_000_000, ge=1_000, description="Largest uploaded file")
@@ -69,8 +77,12 @@ class Settings(BaseSettings):
     access_token_minutes: int = Field(15, ge=1, description="Minutes an access token is valid")
     refresh_token_days: int = Field(30, ge=1, description="Days a session can be refreshed")
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is logged")
-    log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severity that is logged"
+    )
+    log_format: Literal["json", "console"] = Field(
+        "json", description="One JSON object a line, or text for people"
+    )
     worker_inside: bool = Field(True, description="Runs background jobs inside the server process too")
 
     @field_validator("data_dir", "postgres_bin")
@@ -130,7 +142,9 @@ class Settings(BaseSettings):
         file = os.environ.get(f"{PREFIX}CONFIG")
         if file and not Path(file).is_file():
             raise ConfigError(f"{PREFIX}CONFIG names {file}, which is not a file", setting="config")
-        unknown = sorted(n for n in os.environ if n.startswith(PREFIX) and not cls._is_known(n.removeprefix(PREFIX)))
+        unknown = sorted(
+            n for n in os.environ if n.startswith(PREFIX) and not cls._is_known(n.removeprefix(PREFIX))
+        )
         if unknown:
             raise ConfigError(f"unknown setting in the environment: {', '.join(unknown)}", settings=unknown)
         try:
@@ -162,7 +176,9 @@ class Settings(BaseSettings):
             self.data_dir.mkdir(parents=True, exist_ok=True)
             return _read_or_create(path)
         except OSError as error:
-            raise ConfigError(f"cannot keep the secret in {path}: {error.strerror}", path=str(path)) from error
+            raise ConfigError(
+                f"cannot keep the secret in {path}: {error.strerror}", path=str(path)
+            ) from error
 
 
 def _read_or_create(path: Path) -> str:

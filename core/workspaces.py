@@ -124,11 +124,15 @@ async def _build(connection: Connection, workspace: Workspace) -> None:
     try:
         await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
         await connection.execute(f"create role {role} nologin nosuperuser nocreatedb nocreaterole noinherit")
-        await connection.execute(f"comment on role {role} is {literal('headless-crm workspace ' + workspace.slug)}")
+        await connection.execute(
+            f"comment on role {role} is {literal('headless-crm workspace ' + workspace.slug)}"
+        )
         await connection.execute(f"grant {role} to {login} {inherits}")
         await connection.execute(f"create schema {schema} authorization {role}")
     except asyncpg.InsufficientPrivilegeError as error:
-        message = "the deployment's database login may not create roles and schemas: grant it CREATEROLE and CREATE"
+        message = (
+            "the deployment's database login may not create roles and schemas: grant it CREATEROLE and CREATE"
+        )
         raise DatabaseError(message) from error
     except asyncpg.DuplicateSchemaError as error:
         message = f"the schema {workspace.schema} exists but is not registered: drop or rename it"
