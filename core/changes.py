@@ -75,7 +75,7 @@ class ChangeSet:
     Refused and the opener rolls back. Plugins write through the same object that they are given in hooks.
     """
 
-    connection: asyncpg.Connection[asyncpg.Record]
+    connection: asyncpg.Connection
     context: RequestContext
     policy: Policy
     hooks: Hooks

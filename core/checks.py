@@ -19,7 +19,7 @@ from core.sql import quote
 if TYPE_CHECKING:
     from core.changes import Batch
 
-Connection = asyncpg.Connection[asyncpg.Record]
+Connection = asyncpg.Connection
 
 
 async def check_batch(connection: Connection, context: RequestContext, policy: Policy, batch: Batch) -> list[Fault]:

@@ -48,11 +48,11 @@ def build_schema(
         types.object(o.name, o.description, members, interface=interface, plugin=o.plugin)
     query = _query(types, catalog, queries)
     mutation = _mutation(types, mutations)
-    referred = [t for name, t in types.named.items() if hasattr(t, "__strawberry_definition__")]
+    objects_made = [t for t in types.named.values() if is_object(t)]
     schema = strawberry.Schema(
         query=query,
         mutation=mutation,
-        types=[t for t in referred if not t.__strawberry_definition__.is_input],
+        types=objects_made,
         config=StrawberryConfig(default_resolver=_member, auto_camel_case=False, disable_field_suggestions=True),
     )
     graphql: GraphQLSchema = schema._schema
@@ -61,6 +61,11 @@ def build_schema(
         assert isinstance(interface_type, GraphQLInterfaceType)
         interface_type.resolve_type = lambda value, _info, _type: value["__typename"]
     return graphql
+
+
+def is_object(type_: Any) -> bool:
+    definition = getattr(type_, "__strawberry_definition__", None)
+    return definition is not None and not getattr(definition, "is_input", True)
 
 
 def _member(source: Any, name: str) -> Any:
