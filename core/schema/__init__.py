@@ -1,0 +1,1 @@
+"""What GraphQL shows: the core's record types and what turns declarations and selections into answers."""
