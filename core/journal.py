@@ -55,7 +55,7 @@ def _always(record: Record, action: str) -> set[str]:
 
 
 def _value(record: Record, row: Row, names: list[str], action: str) -> dict[str, Any]:
-    value: dict[str, Any] = {"id": row.id}
+    value: dict[str, Any] = {"id": str(row.id)}
     if action in ("create", "update") and row.after is not None:
         value |= stored_values(record, names, row.after)
         value["after$"] = {k: row.after[k] for k in row.changed if k in row.after}

@@ -14,6 +14,8 @@ from core.messages import text
 from core.records import Record
 from core.rows import Row, same
 
+REPORTED = 200
+
 Entry = tuple[UUID, str, dict[str, Any], dict[str, Any]]
 
 
@@ -21,7 +23,7 @@ async def undo(changes: ChangeSet, id_: UUID) -> int:
     """Put back what a change set changed, through `changes`; returns the number of conflicts.
 
     Records that later change sets changed in the same fields are conflicts: they are reported in the change set's
-    errors (code CONFLICT) and left alone. Raises Refused where there is no such change set or it is undone already.
+    errors (code CONFLICT) and left alone; with conflicts left, it can be undone again once they are gone. Raises Refused where there is no such change set or it is undone already.
     """
     locale = changes.context.locale
     row = await changes.connection.fetchrow("select undone_by from change_set where id = $1 for update", id_)
@@ -46,7 +48,8 @@ async def undo(changes: ChangeSet, id_: UUID) -> int:
         last = found[-1]["id"]
         for record_type, action, entries in _runs(found):
             conflicts += await _undo(changes, changes.policy.catalog[record_type], action, entries)
-    await changes.connection.execute("update change_set set undone_by = $2 where id = $1", id_, changes.id)
+    if not conflicts:
+        await changes.connection.execute("update change_set set undone_by = $2 where id = $1", id_, changes.id)
     # Undoing an undo brings the first change set back to life, so it can be undone again.
     await changes.connection.execute(
         "update change_set set undone_by = null where id = (select undoes from change_set where id = $1)", id_
@@ -77,35 +80,38 @@ def _json(value: Any) -> dict[str, Any]:
 
 
 async def _undo(changes: ChangeSet, record: Record, action: str, entries: list[Entry]) -> int:
+    """Put back one run; what is as it was before already needs nothing."""
     by_id = {id_: (before, after) for id_, _, before, after in entries}
     ids = tuple(by_id)
     if action == "DELETE" and not record.type.soft_delete:
-        await changes.recreate(record.name, [(id_, before) for id_, (before, _) in by_id.items()])
+        gone = set(ids) - set(await _there(changes, record, ids, deleted=False))
+        await changes.recreate(record.name, [(id_, before) for id_, (before, _) in by_id.items() if id_ in gone])
         return 0
     if action == "DELETE":
-        there = await _there(changes, record, ids, deleted=True)
-        await changes.restore(record.name, Target(ids=there))
-        return _report(changes, record, set(ids) - set(there))
+        await changes.restore(record.name, Target(ids=await _there(changes, record, ids, deleted=True)))
+        return 0
     there = await _there(changes, record, ids, deleted=False)
-    conflicts = _report(changes, record, set(ids) - set(there))
-    if action in ("CREATE", "RESTORE"):
-        if action == "CREATE":
-            there, touched = await _untouched(changes, record, there, by_id)
-            conflicts += _report(changes, record, touched)
+    if action == "RESTORE":
         await changes.delete(record.name, Target(ids=there))
-        return conflicts
-    clashes: set[UUID] = set()
+        return 0
+    if action == "CREATE":
+        there, touched = await _untouched(changes, record, there)
+        await changes.delete(record.name, Target(ids=there))
+        return _report(changes, record, touched)
+    clashes: set[UUID] = set(ids) - set(there)
 
     def back(row: Row) -> dict[str, Any]:
         before, after = by_id[row.id]  # type: ignore[index]
         now = row.before or {}
-        if all(same(record.fields[k], now.get(k), v) for k, v in after.items() if k in record.fields):
-            return {k: v for k, v in before.items() if k in record.fields}
-        clashes.add(row.id)  # type: ignore[arg-type]
+        known = [k for k in after.keys() | before.keys() if k in record.fields]
+        if all(same(record.fields[k], now.get(k), after.get(k)) for k in known):
+            return {k: before.get(k) for k in known}
+        if not all(same(record.fields[k], now.get(k), before.get(k)) for k in known):
+            clashes.add(row.id)  # type: ignore[arg-type]
         return {}
 
     await changes.update(record.name, Target(ids=there), back)
-    return conflicts + _report(changes, record, clashes)
+    return _report(changes, record, clashes)
 
 
 async def _there(changes: ChangeSet, record: Record, ids: Sequence[UUID], *, deleted: bool) -> tuple[UUID, ...]:
@@ -115,7 +121,7 @@ async def _there(changes: ChangeSet, record: Record, ids: Sequence[UUID], *, del
 
 
 async def _untouched(
-    changes: ChangeSet, record: Record, ids: Sequence[UUID], by_id: dict[UUID, Any]
+    changes: ChangeSet, record: Record, ids: Sequence[UUID]
 ) -> tuple[tuple[UUID, ...], set[UUID]]:
     """Of records to be removed again, those that no later change set changed."""
     if not record.type.versioned:
@@ -131,8 +137,9 @@ async def _untouched(
 
 
 def _report(changes: ChangeSet, record: Record, ids: set[UUID]) -> int:
+    """Tell of conflicts, the first `REPORTED` of them one by one."""
     message = text("conflict", changes.context.locale)
     changes.errors += [
-        UserError(("input", "id"), "CONFLICT", message, {"record": record.name, "id": str(i)}) for i in sorted(ids)
+        UserError(("input", "id"), "CONFLICT", message, {"record": record.name, "id": str(i)}) for i in sorted(ids)[: max(0, REPORTED - len(changes.errors))]
     ]
     return len(ids)

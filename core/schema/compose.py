@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import strawberry
-from graphql import GraphQLInterfaceType, GraphQLSchema
+from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 
 from core.errors import CompositionError
@@ -56,6 +56,10 @@ def build_schema(
         config=StrawberryConfig(default_resolver=_member, auto_camel_case=False, disable_field_suggestions=True),
     )
     graphql: GraphQLSchema = schema._schema
+    for type_ in graphql.type_map.values():
+        if isinstance(type_, GraphQLObjectType):
+            # Values are plain JSON here, no instances of the Strawberry classes.
+            type_.is_type_of = None
     for name in ("UserError", "Node"):
         interface_type = graphql.get_type(name)
         assert isinstance(interface_type, GraphQLInterfaceType)

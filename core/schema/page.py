@@ -62,7 +62,7 @@ def connection(
     only = [p for p in parts if p.name == "nodes"]
     plain = len(only) == 1 and not page.backward and all(p.name in ("nodes", "totalCount", "__typename") for p in parts)
     columns: list[str] = []
-    if not plain:
+    if not plain and any(p.name in ("nodes", "edges", "pageInfo") for p in parts):
         page.number()
     for part in parts:
         here = (*path, part.key)
@@ -153,7 +153,7 @@ class _Page:
         self.taken.append("row_number() over () as n")
 
     def rows(self) -> str:
-        return f" from (select {', '.join(self.taken)} from {self._from}) p" if self._from else ""
+        return f" from (select {', '.join(self.taken)} from {self._from}) p group by ()" if self._from else ""
 
     def take(self, sql: str) -> str:
         """Take a value from each row; returns its name in the page."""
