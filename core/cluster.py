@@ -143,7 +143,7 @@ class Cluster:
         return False
 
     def _initialise(self) -> None:
-        """Make the files beside their place and rename them: an interrupted attempt leaves nothing half made."""
+        """Make the files elsewhere and rename them: an interrupted attempt leaves nothing half made."""
         draft = self.data_dir / "postgres.new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
@@ -185,7 +185,7 @@ class Cluster:
         return int(digits)
 
     def _socket_folder(self) -> Path:
-        """The cluster's own folder, or a private one under the temporary folder where that path is too long."""
+        """The cluster's own folder, or a private one among the temporary files if that is too long."""
         if len(os.fsencode(self.folder)) <= MAX_SOCKET_PATH - len(SOCKET):
             return self.folder
         folder = Path(tempfile.gettempdir()) / f"crm-{digest(self.folder)}"
@@ -254,7 +254,7 @@ def _lines(path: Path) -> list[str] | None:
 def _is_postgres(pid: str) -> bool:
     try:
         process = psutil.Process(int(pid))
-        return process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE)
     except (ValueError, psutil.Error):
         return False
 

@@ -188,7 +188,7 @@ class Database:
 
 
 async def set_codecs(connection: Connection) -> None:
-    """`json` passes as raw bytes both ways; `jsonb` is decoded, and encoded unless it is JSON bytes already."""
+    """`json` passes as raw bytes both ways; `jsonb` is decoded, and encoded unless it is bytes already."""
     await connection.set_type_codec(
         "json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
     )

@@ -135,7 +135,7 @@ def _wheel_binaries() -> Path:
 
 
 def _system_account() -> pwd.struct_passwd:
-    """The account the server runs as for root, as whom PostgreSQL refuses to run; made where it is missing."""
+    """The account the server runs as when root starts it, since PostgreSQL refuses to run as root."""
     if not _account_exists():
         useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
         if useradd:

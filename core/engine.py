@@ -36,9 +36,10 @@ class WorkspaceEngine(PostgresEngine):
         self.pool = _CurrentPool()
 
     async def check_version(self) -> None:
-        """Piccolo asks when the engine is made, long before a workspace is bound; `Database.open` checks instead."""
+        """Do nothing: Piccolo asks before any workspace is bound; `Database.open` has checked already."""
 
     async def get_new_connection(self) -> Connection:
+        """A connection of the bound workspace; Piccolo closes it."""
         return await bound_pool().acquire()
 
     async def _run_in_pool(self, query: str, args: Sequence[Any] | None = None) -> list[Any]:

@@ -26,7 +26,7 @@ _DETAIL = re.compile(r"^DETAIL:.*$", re.MULTILINE)
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A structlog processor: drops values under telling keys at any depth, passwords in addresses, rows in errors."""
+    """A structlog processor: drops values under telling keys, passwords in addresses, rows in errors."""
     return {key: _clean(key, value) for key, value in event.items()}
 
 
@@ -72,7 +72,7 @@ structlog.configure(
 
 
 def configure(settings: Settings) -> None:
-    """Render the whole process's logs, the standard library's too, as the settings ask; replaces earlier handlers."""
+    """Render the whole process's logs, the standard library's too, as the settings ask."""
     renderer: Any = (
         structlog.processors.JSONRenderer(serializer=_dumps)
         if settings.log_format == "json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -22,6 +22,7 @@ from core.database import Database
 from core.engine import ENGINE
 from core.errors import CrmError, MigrationError
 from core.log import logger
+from core.sql import literal
 
 LOG = logger("crm.migrate")
 
@@ -37,8 +38,8 @@ class MigrationReport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """One migration file."""
+class Step:
+    """One migration file: `forwards()` gives Piccolo's description of what it does, both ways."""
 
     id: str
     app: str
@@ -56,20 +57,20 @@ async def migrate_workspace(
     started = time.monotonic()
     steps = [step for app in in_order(apps) for step in load(app)]
     applied = []
-    async with _Session(database, workspace) as session:
-        done = await session.history()
+    async with _alone(database, workspace):
+        done = await _history()
         known = {(step.app, step.id) for step in steps}
         names = {app.app_name for app in apps}
         newer = sorted(f"{app}: {id_}" for app, id_ in done if app in names and (app, id_) not in known)
         if newer:
             message = (
-                f"workspace {workspace.slug} was migrated by a newer version than this one ({'; '.join(newer)}):"
-                " run that version or a later one"
+                f"workspace {workspace.slug} was migrated by a newer version than this one"
+                f" ({'; '.join(newer)}): run that version or a later one"
             )
             raise MigrationError(message, workspace=workspace.slug, migrations=newer)
         for step in steps:
             if (step.app, step.id) not in done:
-                await session.run(step, backwards=False)
+                await _run(step, workspace, backwards=False)
                 applied.append(step.id)
     seconds = time.monotonic() - started
     if applied:
@@ -91,7 +92,7 @@ async def migrate_all(
         try:
             outcome = await migrate_workspace(database, workspace, apps_of(workspace))
         except CrmError as error:
-            LOG.error("workspace_not_migrated", workspace=workspace.slug, reason=error.message)  # noqa: TRY400
+            LOG.warning("workspace_not_migrated", workspace=workspace.slug, reason=error.message)
             outcome = MigrationReport(workspace.slug, error=error)
         reports.append(outcome)
         report(outcome)
@@ -118,19 +119,22 @@ async def purge_app(database: Database, workspace: Workspace, app: AppConfig) ->
     or was made by a newer version.
     """
     steps = {step.id: step for step in load(app)}
-    async with _Session(database, workspace) as session:
-        ids = sorted((id_ for name, id_ in await session.history() if name == app.app_name), reverse=True)
+    async with _alone(database, workspace):
+        ids = sorted((id_ for name, id_ in await _history() if name == app.app_name), reverse=True)
         missing = [id_ for id_ in ids if id_ not in steps]
         if missing:
-            message = f"workspace {workspace.slug} has migrations of {app.app_name} that this version lacks: {missing}"
+            message = f"workspace {workspace.slug} has migrations of {app.app_name} unknown here: {missing}"
             raise MigrationError(message, workspace=workspace.slug, migrations=missing)
         for id_ in ids:
-            await session.run(steps[id_], backwards=True)
+            await _run(steps[id_], workspace, backwards=True)
     return tuple(ids)
 
 
 def in_order(apps: Sequence[AppConfig]) -> list[AppConfig]:
-    """The apps, each after those it depends on. Raises MigrationError for one that is missing, twice or circular."""
+    """The apps, each after those it depends on.
+
+    Raises MigrationError where one is missing, is there twice, or depends on itself.
+    """
     by_name = {app.app_name: app for app in apps}
     if len(by_name) < len(apps):
         twice = sorted({app.app_name for app in apps if sum(a.app_name == app.app_name for a in apps) > 1})
@@ -148,7 +152,7 @@ def in_order(apps: Sequence[AppConfig]) -> list[AppConfig]:
         ) from error
 
 
-def load(app: AppConfig) -> list[_Step]:
+def load(app: AppConfig) -> list[Step]:
     """An app's migrations in the order of their ids.
 
     Raises MigrationError where a file's name does not start with the app's, has no ID or forwards(), or
@@ -164,8 +168,8 @@ def load(app: AppConfig) -> list[_Step]:
 
 
 @cache
-def _load(app_name: str, folder: Path) -> tuple[_Step, ...]:
-    """Piccolo imports these files by their bare names; so that no two apps' clash, each gets a name of its own here."""
+def _load(app_name: str, folder: Path) -> tuple[Step, ...]:
+    """Piccolo imports these files by their bare names, which may clash; here each gets a name of its own."""
     if not folder.is_dir():
         raise MigrationError(f"the app {app_name} has no migrations folder {folder.name}", app=app_name)
     steps = []
@@ -188,56 +192,40 @@ def _load(app_name: str, folder: Path) -> tuple[_Step, ...]:
         if not isinstance(id_, str) or not callable(forwards):
             message = f"the migration {file.name} of the app {app_name} has no ID or no forwards()"
             raise MigrationError(message, app=app_name, file=file.name)
-        steps.append(_Step(id_, app_name, forwards))
+        steps.append(Step(id_, app_name, forwards))
     return tuple(sorted(steps, key=lambda step: step.id))
 
 
-class _Session:
-    """One workspace's migration: the transaction, its lock, and the history inside it."""
-
-    def __init__(self, database: Database, workspace: Workspace) -> None:
-        self._database = database
-        self._workspace = workspace
-        self._stack = contextlib.AsyncExitStack()
-
-    async def __aenter__(self) -> _Session:
-        async with contextlib.AsyncExitStack() as stack:
-            stack.enter_context(self._database.bind(self._workspace))
-            await stack.enter_async_context(ENGINE.transaction())
+@contextlib.asynccontextmanager
+async def _alone(database: Database, workspace: Workspace) -> AsyncIterator[None]:
+    """One transaction for everything inside, in the workspace, with every other migration of it kept out."""
+    with database.bind(workspace):
+        async with ENGINE.transaction():
             await ENGINE.run_ddl("set local statement_timeout = 0")
-            await ENGINE.run_ddl(
-                f"select pg_advisory_xact_lock(hashtextextended('crm.migrate.{self._workspace.schema}', 0))"
-            )
-            self._stack = stack.pop_all()
-        return self
+            lock = literal(f"crm.migrate.{workspace.schema}")
+            await ENGINE.run_ddl(f"select pg_advisory_xact_lock(hashtextextended({lock}, 0))")
+            await Migration.create_table(if_not_exists=True)
+            yield
 
-    async def __aexit__(self, *error: Any) -> None:
-        await self._stack.__aexit__(*error)
 
-    async def history(self) -> set[tuple[str, str]]:
-        """What has been applied, as pairs of app and id; the table is made where it is missing."""
-        await Migration.create_table(if_not_exists=True).run()
-        rows = await Migration.select(Migration.app_name, Migration.name).run()
-        return {(row["app_name"], row["name"]) for row in rows}
+async def _history() -> set[tuple[str, str]]:
+    """What has been applied in the workspace, as pairs of app and id."""
+    rows = await Migration.select(Migration.app_name, Migration.name)
+    return {(row["app_name"], row["name"]) for row in rows}
 
-    async def run(self, step: _Step, *, backwards: bool) -> None:
-        try:
-            manager = await step.forwards()
-            if isinstance(manager, MigrationManager):
-                # Piccolo prints its progress.
-                with contextlib.redirect_stdout(io.StringIO()):
-                    await manager.run(backwards=backwards)
-        except Exception as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            message = (
-                f"workspace {self._workspace.slug}: the migration {step.id} of {step.app} failed: {reason}"
-            )
-            raise MigrationError(
-                message, workspace=self._workspace.slug, app=step.app, migration=step.id
-            ) from error
-        if backwards:
-            await (
-                Migration.delete().where((Migration.app_name == step.app) & (Migration.name == step.id)).run()
-            )
-        else:
-            await Migration.insert(Migration(name=step.id, app_name=step.app)).run()
+
+async def _run(step: Step, workspace: Workspace, *, backwards: bool) -> None:
+    try:
+        manager = await step.forwards()
+        if isinstance(manager, MigrationManager):
+            # Piccolo prints its progress.
+            with contextlib.redirect_stdout(io.StringIO()):
+                await manager.run(backwards=backwards)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        message = f"workspace {workspace.slug}: the migration {step.id} of {step.app} failed: {reason}"
+        raise MigrationError(message, workspace=workspace.slug, app=step.app, migration=step.id) from error
+    if backwards:
+        await Migration.delete().where((Migration.app_name == step.app) & (Migration.name == step.id))
+    else:
+        await Migration.insert(Migration(name=step.id, app_name=step.app))

@@ -6,13 +6,13 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 
 from core.errors import DatabaseError
 
-Connection = asyncpg.Connection
+Connection: TypeAlias = asyncpg.Connection
 TURN_SECONDS = 0.05
 Connect = Callable[[], Awaitable[Connection]]
 
@@ -48,7 +48,7 @@ class Budget:
         self._make_room()
 
     def neediest(self, but: Pool | None = None) -> Pool | None:
-        """Of the pools that still wait for the cap, the one with the fewest connections, the first of equals."""
+        """Of the pools that still wait for the cap, the one with the fewest connections, then the first."""
         for pool in [p for p in self.starving if not p.wants()]:
             del self.starving[pool]
         return min((p for p in self.starving if p is not but), key=lambda p: p.size, default=None)
@@ -62,7 +62,7 @@ class Budget:
             self.close(idlest.idle.popleft())
 
     def close(self, connection: Connection) -> None:
-        """Close a connection without waiting for it; its pool hears of it through its termination listener."""
+        """Close a connection without waiting for it; its pool hears of it as a termination listener."""
         if connection.is_closed():
             return
         self.closing.add(connection)
@@ -170,12 +170,14 @@ class Pool:
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
         """Run one statement, return its rows."""
         async with _Lease(self) as connection:
-            return await connection.fetch(query, *args)
+            rows: list[asyncpg.Record] = await connection.fetch(query, *args)
+        return rows
 
     async def execute(self, query: str, *args: Any) -> str:
         """Run one statement, return its status such as `UPDATE 3`."""
         async with _Lease(self) as connection:
-            return await connection.execute(query, *args)
+            status: str = await connection.execute(query, *args)
+        return status
 
     async def close(self) -> None:
         """Close the idle connections, refuse new users; connections in use close as they are released."""
@@ -240,8 +242,8 @@ class Pool:
     def _yields(self) -> bool:
         """Whether a connection released here should make room for a pool that waits for the process's cap.
 
-        It should when nobody waits here, when that pool has so few that the exchange evens them out, and, where
-        there are more busy pools than connections, when this pool's turn is over.
+        It should when nobody waits here, when that pool has so few that the exchange evens them out, and,
+        with more busy pools than connections, when this pool's turn is over.
         """
         budget = self._budget
         neediest = budget.neediest(but=self)

@@ -40,7 +40,7 @@ create table if not exists crm.workspace (
 async def prepare(connection: Connection, *, registry: bool) -> None:
     """Create what is missing in the connection's database; with `registry` also the table of workspaces.
 
-    Raises DatabaseError where the server is too old or too new, the encoding is not UTF8, or a right is missing.
+    Raises DatabaseError where the server is too old or new, the encoding is not UTF8, or a right is missing.
     """
     version = connection.get_server_version().major
     if not OLDEST <= version <= NEWEST:
@@ -65,7 +65,8 @@ async def prepare(connection: Connection, *, registry: bool) -> None:
 
 async def _extensions(connection: Connection) -> None:
     rows = await connection.fetch(
-        "select extname, nspname from pg_extension join pg_namespace n on n.oid = extnamespace where extname = any($1)",
+        "select extname, nspname from pg_extension join pg_namespace n on n.oid = extnamespace"
+        " where extname = any($1)",
         list(EXTENSIONS),
     )
     found = {row["extname"]: row["nspname"] for row in rows}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -36,7 +37,7 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = Field(
         None,
-        description="PostgreSQL 15 to 18 as postgresql://user:password@host/name; none starts an embedded server",
+        description="PostgreSQL 15 to 18, postgresql://user:password@host/name; none starts one in data_dir",
     )
     data_dir: Path = Field(
         Path(".crm"), description="Folder of the embedded server, the generated secret and uploaded files"
@@ -46,7 +47,7 @@ class Settings(BaseSettings):
     )
     secret: SecretStr | None = Field(
         None,
-        description=f"Signs tokens and links, {MIN_SECRET} characters or more; none generates one in data_dir",
+        description=f"Signs tokens and links, {MIN_SECRET} characters or more; none makes one in data_dir",
     )
     host: str = Field("127.0.0.1", description="Address to listen on")
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on")
@@ -165,7 +166,7 @@ class Settings(BaseSettings):
         return name == "CONFIG" or name.lower() in cls.model_fields
 
     def signing_key(self) -> str:
-        """The secret that signs tokens: the setting, else one generated once into `data_dir/secret` (mode 0600).
+        """The secret that signs tokens: the setting, else one made once in `data_dir/secret` (mode 0600).
 
         Raises ConfigError where the folder or the file cannot be written or read.
         """
@@ -189,10 +190,8 @@ def _read_or_create(path: Path) -> str:
         try:
             with os.fdopen(descriptor, "w") as file:
                 file.write(secrets.token_urlsafe(48))
-            try:
+            with suppress(FileExistsError):
                 os.link(draft, path)
-            except FileExistsError:
-                pass
         finally:
             draft.unlink()
     secret = path.read_text().strip()

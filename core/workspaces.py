@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import zoneinfo
+from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any
 
 import asyncpg
@@ -18,7 +20,10 @@ from core.sql import literal, quote
 
 SLUG = re.compile(r"[a-z][a-z0-9_]{0,40}")
 CHANNEL = "crm_workspaces"
-COLUMNS = "id, slug, schema_name as schema, role_name as role, database_url, hostname, time_zone, locale, currency, country"
+COLUMNS = """
+    id, slug, schema_name as schema, role_name as role, database_url, hostname,
+    time_zone, locale, currency, country
+"""
 
 
 class Workspaces:
@@ -50,9 +55,17 @@ class Workspaces:
         id_ = uuid7()
         # Roles belong to the whole server: the end of the id keeps two databases on it apart.
         workspace = Workspace(
-            id=id_, slug=slug, schema=f"ws_{slug}", role=f"ws_{slug}_{id_.hex[-8:]}", database_url=database_url,
-            hostname=hostname, time_zone=time_zone, locale=locale, currency=currency, country=country,
-        )  # fmt: skip
+            id=id_,
+            slug=slug,
+            schema=f"ws_{slug}",
+            role=f"ws_{slug}_{id_.hex[-8:]}",
+            database_url=database_url,
+            hostname=hostname,
+            time_zone=time_zone,
+            locale=locale,
+            currency=currency,
+            country=country,
+        )
         if database_url is not None:
             await self._database.prepare(database_url)
         async with self._database.admin() as registry, registry.transaction():
@@ -64,7 +77,7 @@ class Workspaces:
                     await _build(other, workspace)
         return workspace
 
-    async def list(self) -> list[Workspace]:
+    async def list(self) -> Sequence[Workspace]:
         """All workspaces by slug."""
         async with self._database.admin() as connection:
             rows = await connection.fetch(f"select {COLUMNS} from crm.workspace order by slug")
@@ -104,11 +117,13 @@ class Workspaces:
     async def _register(self, connection: Connection, workspace: Workspace) -> None:
         try:
             await connection.execute(
-                "insert into crm.workspace (id, slug, schema_name, role_name, database_url, hostname, time_zone, locale,"
-                " currency, country) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-                workspace.id, workspace.slug, workspace.schema, workspace.role, workspace.database_url,
-                workspace.hostname, workspace.time_zone, workspace.locale, workspace.currency, workspace.country,
-            )  # fmt: skip
+                """
+                insert into crm.workspace (id, slug, schema_name, role_name, database_url, hostname,
+                                           time_zone, locale, currency, country)
+                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                """,
+                *astuple(workspace),
+            )
         except asyncpg.UniqueViolationError as error:
             what = "host name" if error.constraint_name and "hostname" in error.constraint_name else "slug"
             value = workspace.hostname if what == "host name" else workspace.slug
@@ -117,10 +132,10 @@ class Workspaces:
 
 
 async def _build(connection: Connection, workspace: Workspace) -> None:
-    """Make the role and the schema it owns. The role can log in nowhere; the deployment's login may become it."""
+    """Make the role and the schema it owns. It cannot log in; the deployment's login may become it."""
     role, schema = quote(workspace.role), quote(workspace.schema)
     login = quote(await connection.fetchval("select current_user"))
-    inherits = "with inherit false, set true" if connection.get_server_version().major >= 16 else ""  # noqa: PLR2004
+    inherits = "with inherit false, set true" if connection.get_server_version().major >= 16 else ""
     try:
         await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
         await connection.execute(f"create role {role} nologin nosuperuser nocreatedb nocreaterole noinherit")

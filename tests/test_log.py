@@ -21,9 +21,20 @@ def restored() -> Iterator[None]:
 
 @pytest.mark.parametrize(
     "key",
-    ["password", "new_password", "Authorization", "access_token", "secret", "email", "workEmail", "phone", "api_key",
-     "database_url", "cookie", "taxCode", "key"],
-)  # fmt: skip
+    [
+        *(
+            "password",
+            "new_password",
+            "Authorization",
+            "access_token",
+            "secret",
+            "email",
+            "workEmail",
+            "phone",
+        ),
+        *("api_key", "database_url", "cookie", "taxCode", "key"),
+    ],
+)
 def test_telling_keys_are_dropped_at_any_depth(key: str) -> None:
     event = {"event": "x", key: "leak", "deep": {"list": [{key: "leak"}]}}
     assert "leak" not in str(redact(None, "info", event))
@@ -37,7 +48,7 @@ def test_other_facts_stay() -> None:
 def test_passwords_in_addresses_and_rows_in_errors_are_dropped() -> None:
     event = {
         "reason": "cannot reach postgresql://crm:hunter2@db/crm",
-        "exception": "UniqueViolationError: duplicate key\nDETAIL:  Key (email)=(lan@example.com) already exists.\nHINT: x",
+        "exception": "duplicate key\nDETAIL:  Key (email)=(lan@example.com) already exists.\nHINT: x",
     }
     cleaned = redact(None, "info", event)
     assert cleaned["reason"] == "cannot reach postgresql://crm:***@db/crm"
@@ -52,7 +63,7 @@ def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     logger("crm.test").debug("hidden")
     logging.getLogger("library").warning("about %s", "something")
     try:
-        raise ValueError("boom")
+        int("boom")
     except ValueError:
         logger("crm.test").exception("failed")
     out, err = capsys.readouterr()
@@ -64,7 +75,7 @@ def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
         ("failed", "error", "crm.test"),
     ]
     assert (lines[0]["workspace"], lines[0]["email"]) == ("acme", "[redacted]")
-    assert "ValueError: boom" in lines[2]["exception"]
+    assert "ValueError: invalid literal" in lines[2]["exception"]
 
 
 @pytest.mark.usefixtures("restored")

@@ -15,7 +15,7 @@ from core.errors import DatabaseError, MigrationError
 from core.migrate import in_order, load, migrate_all, migrate_workspace, pending, purge_app
 from tests.conftest import NewWorkspace
 
-TEMPLATE = '''
+TEMPLATE = """
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from core.engine import ENGINE
 
@@ -36,7 +36,7 @@ async def forwards():
     manager.add_raw(run)
     manager.add_raw_backwards(back)
     return manager
-'''
+"""
 
 
 class App:
@@ -116,23 +116,31 @@ async def test_is_undone_whole_when_anything_fails(
 ) -> None:
     app.sql(1, "create table a (x int)")
     app.add(2, fault)
-    with pytest.raises(MigrationError, match=rf"workspace {empty.slug}: the migration toy_0002 of toy failed: "):
+    with pytest.raises(
+        MigrationError, match=rf"workspace {empty.slug}: the migration toy_0002 of toy failed: "
+    ):
         await migrate_workspace(database, empty, [app.config()])
     assert await tables(database, empty) == []
     assert await database.pool(empty).fetchval("select 1") == 1
 
 
-async def test_a_workspace_newer_than_the_code_is_refused(database: Database, empty: Workspace, app: App) -> None:
+async def test_a_workspace_newer_than_the_code_is_refused(
+    database: Database, empty: Workspace, app: App
+) -> None:
     app.sql(1, "create table a (x int)")
     old = app.config()
     app.sql(2, "create table b (x int)")
     await migrate_workspace(database, empty, [app.config()])
-    with pytest.raises(MigrationError, match=r"was migrated by a newer version than this one \(toy: toy_0002\)"):
+    with pytest.raises(
+        MigrationError, match=r"was migrated by a newer version than this one \(toy: toy_0002\)"
+    ):
         await migrate_workspace(database, empty, [old])
     assert await tables(database, empty) == ["a", "b", "migration"]
 
 
-async def test_a_disabled_apps_history_does_not_matter(database: Database, empty: Workspace, tmp_path: Path) -> None:
+async def test_a_disabled_apps_history_does_not_matter(
+    database: Database, empty: Workspace, tmp_path: Path
+) -> None:
     one, two = App(tmp_path, "one"), App(tmp_path, "two")
     one.sql(1, "create table a (x int)")
     two.sql(1, "create table b (x int)")
@@ -143,7 +151,9 @@ async def test_a_disabled_apps_history_does_not_matter(database: Database, empty
 async def test_two_processes_migrating_at_once_apply_each_step_once(
     database: Database, empty: Workspace, app: App
 ) -> None:
-    id_ = app.add(1, "await ENGINE.run_ddl('select pg_sleep(0.1)')\nawait ENGINE.run_ddl('create table a (x int)')")
+    id_ = app.add(
+        1, "await ENGINE.run_ddl('select pg_sleep(0.1)')\nawait ENGINE.run_ddl('create table a (x int)')"
+    )
     config = app.config()
     reports = await asyncio.gather(*(migrate_workspace(database, empty, [config]) for _ in range(4)))
     assert sorted(r.applied for r in reports) == [(), (), (), (id_,)]
@@ -208,10 +218,18 @@ async def test_files_of_two_apps_with_equal_tails_do_not_clash(
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("0001_first.py", "ID = 'x'", "the migration 0001_first.py of the app toy must be called toy_0001_first.py"),
+        (
+            "0001_first.py",
+            "ID = 'x'",
+            "the migration 0001_first.py of the app toy must be called toy_0001_first.py",
+        ),
         ("toy_1.py", "", "toy_1.py of the app toy has no ID or no forwards()"),
         ("toy_1.py", "ID = 'x'", "toy_1.py of the app toy has no ID or no forwards()"),
-        ("toy_1.py", "import nowhere_to_be_found", "toy_1.py of the app toy cannot be imported: No module named"),
+        (
+            "toy_1.py",
+            "import nowhere_to_be_found",
+            "toy_1.py of the app toy cannot be imported: No module named",
+        ),
     ],
 )
 def test_faulty_files_are_refused(app: App, file: str, text: str, message: str) -> None:

@@ -47,7 +47,9 @@ def test_values_win_over_environment_and_that_over_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "crm.toml"
-    file.write_text('port = 1001\nhost = "0.0.0.0"\nlog_level = "debug"\ncors_origins = ["https://a.example"]\n')
+    file.write_text(
+        'port = 1001\nhost = "0.0.0.0"\nlog_level = "debug"\ncors_origins = ["https://a.example"]\n'
+    )
     monkeypatch.setenv("CRM_CONFIG", str(file))
     monkeypatch.setenv("CRM_PORT", "1002")
     monkeypatch.setenv("CRM_HOST", "::1")
@@ -75,7 +77,10 @@ def test_settings_are_frozen() -> None:
     [
         ({"CRM_PORT": "many"}, "CRM_PORT: Input should be a valid integer"),
         ({"CRM_PORT": "70000", "CRM_HOST": "x"}, "CRM_PORT: Input should be less than or equal to 65535"),
-        ({"CRM_PORT": "x", "CRM_POOL_SIZE": "0"}, "CRM_POOL_SIZE: Input should be greater than or equal to 1"),
+        (
+            {"CRM_PORT": "x", "CRM_POOL_SIZE": "0"},
+            "CRM_POOL_SIZE: Input should be greater than or equal to 1",
+        ),
         ({"CRM_DATABASE_URL": "mysql://u:hunter2@h/d"}, "CRM_DATABASE_URL: must start with postgresql://"),
         ({"CRM_SECRET": "hunter2"}, "CRM_SECRET: must have 32 characters or more"),
         ({"CRM_LOG_FORMAT": "xml"}, "CRM_LOG_FORMAT: Input should be 'json' or 'console'"),
@@ -134,7 +139,9 @@ def test_the_signing_key_is_generated_once(tmp_path: Path) -> None:
         keys = set(pool.map(lambda _: settings.signing_key(), range(32)))
     assert len(keys) == 1
     assert len(keys.pop()) >= 32
-    assert [(p.name, stat.S_IMODE(p.stat().st_mode)) for p in settings.data_dir.iterdir()] == [("secret", 0o600)]
+    assert [(p.name, stat.S_IMODE(p.stat().st_mode)) for p in settings.data_dir.iterdir()] == [
+        ("secret", 0o600)
+    ]
 
 
 def test_a_damaged_or_unreachable_signing_key_is_refused(tmp_path: Path) -> None:
