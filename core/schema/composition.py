@@ -18,6 +18,7 @@ from core.policy import Narrowings, Policy
 from core.records import Catalog
 from core.schema.compose import build_schema
 from core.schema.document import Prepared, prepare
+from core.schema.measure import Limits
 
 Value = TypeVar("Value")
 
@@ -84,11 +85,11 @@ class Composition:
             self._policies.put(grants.fingerprint, found)
         return found
 
-    def document(self, text: str) -> Prepared:
-        """A document, parsed, validated and measured once."""
+    def document(self, text: str, limits: Limits = Limits()) -> Prepared:  # noqa: B008 - frozen
+        """A document, parsed, validated and measured once; the limits are those of the process."""
         found = self.documents.get(text)
         if found is None:
-            found = prepare(self.schema, text)
+            found = prepare(self.schema, text, limits)
             self.documents.put(text, found)
         return found
 

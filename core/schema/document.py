@@ -13,28 +13,34 @@ from graphql import (
     GraphQLSchema,
     GraphQLSyntaxError,
     OperationDefinitionNode,
+    StringValueNode,
+    Visitor,
     parse,
     type_from_ast,
     validate,
+    visit,
 )
 from graphql.execution.values import get_variable_values
 
 from core.arguments import shape
+from core.schema.measure import Limits, Measure, Measurer
 
 if TYPE_CHECKING:
     from core.schema.compile import Read
 
-MAX_TOKENS = 4000
 MAX_ERRORS = 5
 
 
 class Operation:
     """One operation of a document, with the plans made for it so far."""
 
-    def __init__(self, schema: GraphQLSchema, node: OperationDefinitionNode, prepared: Prepared) -> None:
+    def __init__(
+        self, schema: GraphQLSchema, node: OperationDefinitionNode, prepared: Prepared, measure: Measure
+    ) -> None:
         self.schema = schema
         self.node = node
         self.prepared = prepared
+        self.measure = measure
         self.kind: str = node.operation.value
         self.name = node.name.value if node.name else ""
         self.variables: dict[str, GraphQLInputType] = {}
@@ -83,17 +89,23 @@ class Prepared:
         return next(iter(self.operations.values()))
 
 
-def prepare(schema: GraphQLSchema, text: str) -> Prepared:
-    """Parse and validate a document. The faults of it are kept in its `errors`, never raised."""
+def prepare(schema: GraphQLSchema, text: str, limits: Limits) -> Prepared:
+    """Parse, measure and validate a document. The faults of it are kept in its `errors`, never raised."""
     try:
-        document = parse(text, max_tokens=MAX_TOKENS, no_location=False)
-    except GraphQLSyntaxError as error:
-        error.extensions = {"code": "GRAPHQL_PARSE_FAILED"}
-        return Prepared(None, [error])
+        document = parse(text, max_tokens=limits.tokens)
+        measures = _measure(schema, document, limits)
+        if isinstance(measures, str):
+            return Prepared(document, [GraphQLError(measures, extensions={"code": "LIMIT_EXCEEDED"})])
+        if "\\u" in text and _holds_nul(document):
+            error = GraphQLError("Text must not hold NUL.", extensions={"code": "BAD_USER_INPUT"})
+            return Prepared(document, [error])
+        errors = validate(schema, document, max_errors=MAX_ERRORS, hide_suggestions=True)
+    except GraphQLSyntaxError as fault:
+        fault.extensions = {"code": "GRAPHQL_PARSE_FAILED"}
+        return Prepared(None, [fault])
     except RecursionError:
-        error = GraphQLError("The document is nested too deeply.", extensions={"code": "GRAPHQL_PARSE_FAILED"})
-        return Prepared(None, [error])
-    errors = validate(schema, document, max_errors=MAX_ERRORS, hide_suggestions=True)
+        code = {"code": "GRAPHQL_PARSE_FAILED"}
+        return Prepared(None, [GraphQLError("The document is nested too deeply.", extensions=code)])
     for e in errors:
         e.extensions = {"code": "GRAPHQL_VALIDATION_FAILED", **(e.extensions or {})}
     prepared = Prepared(document, errors[:MAX_ERRORS])
@@ -103,5 +115,34 @@ def prepare(schema: GraphQLSchema, text: str) -> Prepared:
                 prepared.fragments[definition.name.value] = definition
             elif isinstance(definition, OperationDefinitionNode):
                 name = definition.name.value if definition.name else ""
-                prepared.operations[name] = Operation(schema, definition, prepared)
+                prepared.operations[name] = Operation(schema, definition, prepared, measures[name])
     return prepared
+
+
+def _measure(schema: GraphQLSchema, document: DocumentNode, limits: Limits) -> dict[str, Measure] | str:
+    """The measure of each operation by name, or what is over a limit. It bounds what validation costs."""
+    measurer = Measurer(schema, document, limits)
+    found: dict[str, Measure] = {}
+    for definition in document.definitions:
+        if isinstance(definition, OperationDefinitionNode):
+            measure = measurer.measure(definition)
+            if excess := measure.excess(limits):
+                return excess
+            found[definition.name.value if definition.name else ""] = measure
+    return found
+
+
+def _holds_nul(document: DocumentNode) -> bool:
+    """Whether a text in the document holds NUL, which PostgreSQL cannot store."""
+    found = _Texts()
+    visit(document, found)
+    return found.nul
+
+
+class _Texts(Visitor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.nul = False
+
+    def enter_string_value(self, node: StringValueNode, *_: Any) -> None:
+        self.nul |= "\0" in node.value

@@ -19,10 +19,14 @@ from core.policy import Policy
 from core.predicate import constant
 from core.schema.compile import Read, Reader, root_of
 from core.schema.composition import Composition
-from core.schema.document import Operation
+from core.schema.document import MAX_ERRORS, Operation
+from core.schema.measure import Limits
 from core.schema.select import Document, Selection
 
 log = structlog.get_logger("crm.graphql")
+
+#: What PostgreSQL raises for values and queries that only the caller can mend.
+DATABASE_REFUSES = (asyncpg.DataError, asyncpg.QueryCanceledError, asyncpg.ProgramLimitExceededError)
 
 Fetch = Callable[[str, Sequence[Any]], Awaitable[bytes | None]]
 
@@ -40,6 +44,7 @@ class Answer:
     kind: str = "query"
     operation: str = ""
     statements: int = 0
+    cost: int = 0
 
 
 @dataclass(slots=True)
@@ -52,6 +57,8 @@ class Running:
     fetch: Fetch
     document: Document
     variables: dict[str, Any]
+    limits: Limits
+    extensions: bytes = b""
     ready: dict[str, Any] = field(default_factory=dict)
     statements: int = 0
     mutate: Any = None
@@ -63,9 +70,12 @@ class Running:
         assert data is not None
         return await fill(plan, data, self.context) if plan.slots else data
 
+    def reader(self) -> Reader:
+        return Reader(self.policy, self.limits.default_page, self.limits.max_page)
+
     async def records(self, found: Records, selection: Selection) -> Any:
         """Records by id as a selection asks for them: JSON ready to be spliced in, or None."""
-        reader = Reader(self.policy)
+        reader = self.reader()
         record = self.composition.catalog[found.record]
         ids = constant(list(found.ids))
         compile_ = lambda r: r.many(record, selection, (selection.key,), ids)  # noqa: E731
@@ -115,12 +125,14 @@ async def run(
     variables: dict[str, Any] | None = None,
     operation_name: str | None = None,
     mutate: Any = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Answer:
     """Run one operation and return the finished response body.
 
     `fetch` runs one statement that returns one JSON value; `mutate` is what does mutations (None: reads only).
+    `limits` are the same for every call in a process.
     """
-    prepared = composition.document(query)
+    prepared = composition.document(query, limits)
     if prepared.errors:
         return refused(prepared.errors)
     operation = prepared.operation(operation_name)
@@ -131,9 +143,14 @@ async def run(
         for e in coerced:
             e.extensions = {"code": "BAD_USER_INPUT", **(e.extensions or {})}
         return refused(coerced)
+    cost = operation.measure.cost(coerced, limits)
+    if cost > limits.cost:
+        excess = f"The operation's cost is {cost}, over the limit of {limits.cost}: ask for fewer rows or fields."
+        return refused([GraphQLError(excess, extensions={"code": "LIMIT_EXCEEDED", "cost": cost})])
     policy = composition.policy(context.actor.grants)
     document = Document(composition.schema, prepared.fragments, coerced)
-    running = Running(composition, context, policy, fetch, document, coerced, mutate=mutate)
+    extensions = b'{"cost":{"requested":%d,"limit":%d}}' % (cost, limits.cost)
+    running = Running(composition, context, policy, fetch, document, coerced, limits, extensions, mutate=mutate)
     try:
         if operation.kind == "query":
             answer = await _query(running, operation)
@@ -141,10 +158,11 @@ async def run(
             answer = await _through_executor(running, operation, variables or {})
     except ClientError as error:
         answer = Answer(_errors_body([graphql_error(error)], data=True), codes=(error.code,))
-    except (asyncpg.DataError, asyncpg.QueryCanceledError) as error:
+    except DATABASE_REFUSES as error:
         known = translate(error)
         answer = Answer(_errors_body([graphql_error(known)], data=True), codes=(known.code,))
     answer.kind, answer.operation, answer.statements = operation.kind, operation.name, running.statements
+    answer.cost = cost
     return answer
 
 
@@ -159,18 +177,18 @@ async def _query(running: Running, operation: Operation) -> Answer:
         if any(compile_ is None for _, compile_ in roots):
             return await _mixed(running, operation, [(k, c) for k, c in roots if c is not None])
         _demand_signed_in(running.context)
-        plan = Reader(running.policy).read([(k, c) for k, c in roots if c is not None])
+        plan = running.reader().read([(k, c) for k, c in roots if c is not None])
         operation.keep(key, plan)
     else:
         _demand_signed_in(running.context)
-    return Answer(b'{"data":' + await running.read(plan) + b"}")
+    return Answer(b'{"data":%b,"extensions":%b}' % (await running.read(plan), running.extensions))
 
 
 async def _mixed(running: Running, operation: Operation, roots: list[tuple[str, Any]]) -> Answer:
     """A query with computed root fields or introspection: its reads in one statement, the rest by the executor."""
     if roots:
         _demand_signed_in(running.context)
-        data = orjson.loads(await running.read(Reader(running.policy).read(roots)))
+        data = orjson.loads(await running.read(running.reader().read(roots)))
         running.ready = {k: None if v is None else orjson.Fragment(orjson.dumps(v)) for k, v in data.items()}
     return await _through_executor(running, operation, running.variables, coerced=True)
 
@@ -249,10 +267,11 @@ async def _through_executor(
     )
     if not hasattr(result, "data"):
         result = await result
-    errors = [graphql_error(e.original_error, e) if e.original_error else e for e in result.errors or ()]
-    body: dict[str, Any] = {"data": result.data}
+    id_ = running.context.request_id
+    errors = [graphql_error(e.original_error, e, id_) if e.original_error else e for e in result.errors or ()]
+    body: dict[str, Any] = {"data": result.data, "extensions": orjson.Fragment(running.extensions)}
     if errors:
-        body = {"errors": [e.formatted for e in errors[:5]], **body}
+        body = {"errors": [e.formatted for e in errors[:MAX_ERRORS]], **body}
     return Answer(orjson.dumps(body), codes=tuple(_code(e) for e in errors))
 
 
@@ -264,20 +283,22 @@ def translate(error: Exception) -> ClientError:
     """A database's complaint about values or time, as the caller's fault it is."""
     if isinstance(error, asyncpg.QueryCanceledError):
         return LimitExceeded("the query took too long")
+    if isinstance(error, asyncpg.ProgramLimitExceededError):
+        return LimitExceeded("the query asks for too much at once")
     return BadInput("a value does not fit its type")
 
 
-def graphql_error(error: Exception, located: GraphQLError | None = None) -> GraphQLError:
+def graphql_error(error: Exception, located: GraphQLError | None = None, request_id: str = "") -> GraphQLError:
     """An error as clients may see it: a client's fault in full, anything else masked and logged."""
-    if isinstance(error, asyncpg.DataError | asyncpg.QueryCanceledError):
+    if isinstance(error, DATABASE_REFUSES):
         error = translate(error)
     if isinstance(error, GraphQLError):
         return error
     if isinstance(error, ClientError):
         message, extensions = error.message, {"code": error.code}
     else:
-        log.error("graphql.error", exc_info=error, error=type(error).__name__)
-        message, extensions = "Internal server error.", {"code": "INTERNAL_SERVER_ERROR"}
+        log.error("graphql.error", exc_info=error, error=type(error).__name__, request_id=request_id)
+        message, extensions = "Internal server error.", {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id}
     return GraphQLError(
         message,
         nodes=located.nodes if located else None,
