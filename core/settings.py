@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     cors_origins: Names = Field(
         (), description="Origins of browsers that may call, separated by commas; none switches CORS off"
     )
+    default_workspace: str = Field(
+        "main", description="Slug of the workspace that /graphql is, where no host name says"
+    )
     production: bool = Field(
         False, description="Switches introspection, GraphiQL and every demo convenience off"
     )
@@ -71,6 +74,13 @@ class Settings(BaseSettings):
     )
 
     max_body_bytes: int = Field(2_000_000, ge=1_000, description="Largest request body, uploads excepted")
+    max_tokens: int = Field(4_000, ge=100, description="Most tokens in a GraphQL document")
+    max_depth: int = Field(18, ge=5, description="Most levels of fields in an operation")
+    max_aliases: int = Field(30, ge=0, description="Most aliases in an operation")
+    max_directives: int = Field(50, ge=0, description="Most directives in an operation")
+    max_fields: int = Field(1_500, ge=300, description="Most fields in an operation, fragments spread")
+    max_root_fields: int = Field(30, ge=1, description="Most root fields in an operation")
+    max_cost: int = Field(20_000, ge=1_000, description="Most rows times fields an operation may ask for")
     max_upload_bytes: int = Field(200_000_000, ge=1_000, description="Largest uploaded file")
     default_page_size: int = Field(50, ge=1, description="Records on a page when the query does not say")
     max_page_size: int = Field(200, ge=1, description="Most records on a page")
