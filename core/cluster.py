@@ -24,7 +24,8 @@ DATABASE_USER = "postgres"
 START_SECONDS = 60
 MAX_SOCKET_PATH = 100
 MAX_LOG_BYTES = 10_000_000
-SOCKET = ".s.PGSQL.5432"
+PORT = 5432
+SOCKET = f".s.PGSQL.{PORT}"
 SOCKET_LINE, STATUS_LINE = 4, 7  # of postmaster.pid
 
 #: For one CRM on a small machine; `alter system set` overrides each. What a statement held is never logged.
@@ -276,7 +277,8 @@ def _answers(sockets: Path) -> bool:
 
 
 def _dsn(sockets: Path) -> str:
-    return f"postgresql://{DATABASE_USER}@/postgres?host={url_quote(str(sockets), safe='')}"
+    # The port is part of the socket's name; left out, PGPORT would decide it.
+    return f"postgresql://{DATABASE_USER}@/postgres?host={url_quote(str(sockets), safe='')}&port={PORT}"
 
 
 def _last_line(text: str) -> str:

@@ -115,6 +115,22 @@ def stat_mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
+def test_the_environments_postgres_settings_do_not_matter(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "PGPORT": "1",
+        "PGHOST": "nowhere",
+        "PGDATABASE": "x",
+        "PGUSER": "x",
+        "PGDATA": "/",
+    }.items():
+        monkeypatch.setenv(name, value)
+    server = start(home)
+    assert run(server.dsn, "select 1") == 1
+    server.stop()
+
+
 def test_data_survives_a_restart(home: Path) -> None:
     server = start(home)
     run(server.dsn, "create table t as select 42 as x")
