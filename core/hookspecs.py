@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from core.jobs import JobType
     from core.operations import Mutation, ObjectType, Query
     from core.predicate import Predicate
-    from core.records import Catalog, Extension, Record, RecordType
+    from core.records import Catalog, EnumType, Extension, Record, RecordType
 
 hookspec = pluggy.HookspecMarker("crm")
 hookimpl = pluggy.HookimplMarker("crm")
@@ -43,10 +43,10 @@ def extensions(settings: Any) -> Sequence[Extension]:  # type: ignore[empty-body
 
 
 @hookspec
-def object_types(settings: Any) -> Sequence[ObjectType]:  # type: ignore[empty-body]
-    """Contribute plain object types and kinds of user error for the plugin's payloads and queries.
+def object_types(settings: Any) -> Sequence[ObjectType | EnumType]:  # type: ignore[empty-body]
+    """Contribute plain object types, kinds of user error and enums for the plugin's payloads and arguments.
 
-    Called: once per composition. Return: object types. An error leaves the plugin out. Since: 0.1.
+    Called: once per composition. Return: object types and enums. An error leaves the plugin out. Since: 0.1.
     """
 
 

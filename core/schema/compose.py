@@ -12,7 +12,7 @@ from strawberry.schema.config import StrawberryConfig
 from core.errors import CompositionError
 from core.operations import Argument as Declared
 from core.operations import Mutation, ObjectType, Query
-from core.records import Catalog, Field, Record
+from core.records import Catalog, EnumType, Field, Record
 from core.schema.aggregate import FUNCTIONS, groupable, measured
 from core.schema.inputs import SCALAR_OF, record_inputs, shared_inputs, type_of, write_inputs
 from core.schema.types import Argument, Member, Types
@@ -29,7 +29,7 @@ def build_schema(
     catalog: Catalog,
     queries: Iterable[Query],
     mutations: Iterable[Mutation],
-    objects: Iterable[ObjectType],
+    objects: Iterable[ObjectType | EnumType],
     error_codes: dict[str, str],
 ) -> GraphQLSchema:
     """The GraphQL schema of a feature set. Raises CompositionError naming who claims one name twice."""
@@ -42,6 +42,9 @@ def build_schema(
     for record in catalog:
         _record_types(types, record, catalog)
     for o in objects:
+        if isinstance(o, EnumType):
+            types.enum(o.name, o.description, o.values)
+            continue
         interface = "UserError" if o.user_error else ""
         inherited = _USER_ERROR if o.user_error else ()
         members = (*inherited, *(Member(m.name, m.type, m.description) for m in o.members))

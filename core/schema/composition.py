@@ -15,7 +15,7 @@ from core.grants import Grants
 from core.hooks import Hooks
 from core.operations import Mutation, ObjectType, Query
 from core.policy import Narrowings, Policy
-from core.records import Catalog
+from core.records import Catalog, EnumType
 from core.schema.compose import build_schema
 from core.schema.document import Prepared, prepare
 from core.schema.measure import Limits
@@ -59,7 +59,7 @@ class Composition:
         catalog: Catalog,
         queries: Iterable[Query],
         mutations: Iterable[Mutation],
-        objects: Iterable[ObjectType],
+        objects: Iterable[ObjectType | EnumType],
         error_codes: Mapping[str, str],
         narrowings: Narrowings,
         hooks: Hooks,
