@@ -74,7 +74,7 @@ class Argument:
 
 def argument_of(node: ValueNode, type_: GraphQLInputType, variables: dict[str, Any]) -> Argument | None:
     """The argument that an AST value stands for; None where it is a variable that was not given."""
-    nullable = get_nullable_type(type_)
+    nullable: Any = get_nullable_type(type_)
     if isinstance(node, VariableNode):
         name = node.name.value
         return given(variables[name], nullable, (name,)) if name in variables else None
@@ -88,24 +88,24 @@ def argument_of(node: ValueNode, type_: GraphQLInputType, variables: dict[str, A
                 keys[member.name.value] = found
         return Argument(keys=keys)
     if isinstance(nullable, GraphQLList):
-        inner = get_nullable_type(nullable.of_type)
+        inner: Any = get_nullable_type(nullable.of_type)
         nodes = node.values if isinstance(node, ListValueNode) else (node,)
         if isinstance(inner, GraphQLInputObjectType | GraphQLEnumType):
             return Argument(items=[a for n in nodes if (a := argument_of(n, inner, variables)) is not None])
-        return Argument(operand=_scalars(nodes, inner, variables))
+        return Argument(operand=_scalars(nodes, inner))
     value = _name(value_from_ast(node, nullable))
     return Argument(value, constant(value))
 
 
 def given(value: Any, type_: GraphQLInputType, path: Path) -> Argument:
     """The argument for a coerced variable, or the part of it that `path` leads to."""
-    nullable = get_nullable_type(type_)
+    nullable: Any = get_nullable_type(type_)
     if value is None:
         return Argument()
     if isinstance(nullable, GraphQLInputObjectType):
         return Argument(keys={k: given(v, nullable.fields[k].type, (*path, k)) for k, v in value.items()})
     if isinstance(nullable, GraphQLList):
-        inner = get_nullable_type(nullable.of_type)
+        inner: Any = get_nullable_type(nullable.of_type)
         if isinstance(inner, GraphQLInputObjectType | GraphQLEnumType):
             values = value if isinstance(value, list) else [value]
             return Argument(items=[given(v, inner, (*path, i)) for i, v in enumerate(values)])
@@ -130,13 +130,13 @@ def shape(value: Any, type_: GraphQLInputType) -> Any:
     """The part of a coerced variable that decides the SQL text, as a hashable value."""
     if value is None:
         return None
-    nullable = get_nullable_type(type_)
+    nullable: Any = get_nullable_type(type_)
     if isinstance(nullable, GraphQLInputObjectType):
         return tuple((k, shape(v, nullable.fields[k].type)) for k, v in value.items())
     if isinstance(nullable, GraphQLEnumType) or nullable is GraphQLBoolean:
         return _name(value)
     if isinstance(nullable, GraphQLList):
-        inner = get_nullable_type(nullable.of_type)
+        inner: Any = get_nullable_type(nullable.of_type)
         if isinstance(inner, GraphQLInputObjectType | GraphQLEnumType):
             return tuple(shape(v, inner) for v in (value if isinstance(value, list) else [value]))
     return True
@@ -146,21 +146,15 @@ def _name(value: Any) -> Any:
     return value.name if isinstance(value, Enum) else value
 
 
-def _scalars(nodes: Any, type_: Any, variables: dict[str, Any]) -> Operand:
+def _scalars(nodes: Any, type_: Any) -> Operand:
     """A list literal, whose members may be variables."""
-    readers: list[Callable[[dict[str, Any]], Any]] = []
-    for n in nodes:
-        if isinstance(n, VariableNode):
-            name = n.name.value
-            readers.append(lambda v, name=name: v.get(name))
-        else:
-            value = value_from_ast(n, type_)
-            readers.append(lambda _v, value=value: value)
-    return Operand(lambda v, _c: [read(v) for read in readers])
+    parts = [(n.name.value, None) if isinstance(n, VariableNode) else (None, value_from_ast(n, type_)) for n in nodes]
+    return Operand(lambda v, _c: [v.get(name) if name is not None else value for name, value in parts])
 
 
 def _reader(path: Path) -> Callable[[dict[str, Any], Any], Any]:
     first, *rest = path or ("",)
+    first = str(first)
     if not rest:
         return lambda v, _c: v[first]
 
@@ -171,4 +165,3 @@ def _reader(path: Path) -> Callable[[dict[str, Any], Any], Any]:
         return value
 
     return read
-

@@ -94,11 +94,13 @@ class ChangeSet:
         totals = {"created": 0, "updated": 0, "deleted": 0, "restored": 0}
         for actions in self.touched.values():
             for action, n in actions.items():
-                totals[{"create": "created", "update": "updated", "delete": "deleted", "restore": "restored"}[action]] += n
+                totals[
+                    {"create": "created", "update": "updated", "delete": "deleted", "restore": "restored"}[action]
+                ] += n
         return totals
 
     async def create(
-        self, name: str, rows: Iterable[Mapping[str, Any]], path: Callable[[int], Path] = lambda i: ("input",)
+        self, name: str, rows: Iterable[Mapping[str, Any]], path: Callable[[int], Path] = lambda _: ("input",)
     ) -> list[UUID]:
         """Create records from values by field name; returns their ids, in order, without those that were skipped.
 
@@ -141,7 +143,7 @@ class ChangeSet:
             changed: list[Row] = []
             for row in rows:
                 if expected_version is not None and row.version != expected_version:
-                    params = {"expected": expected_version, "actual": row.version}
+                    params: dict[str, Any] = {"expected": expected_version, "actual": row.version}
                     message = text("stale", self.context.locale, **params)
                     faults.append(Fault(row, "STALE", message, "expectedVersion", {**params, "current": row.before}))
                     continue
@@ -239,7 +241,7 @@ class ChangeSet:
             faults = []
             for row in rows:
                 if expected is not None and row.version != expected:
-                    params = {"expected": expected, "actual": row.version}
+                    params: dict[str, Any] = {"expected": expected, "actual": row.version}
                     message = text("stale", self.context.locale, **params)
                     faults.append(Fault(row, "STALE", message, "expectedVersion", {**params, "current": row.before}))
                 row.after = dict(row.before or {}) if record.type.soft_delete else None
@@ -289,10 +291,13 @@ class ChangeSet:
             alias = conditions.alias()
             visible = "restore" if deleted else "read"
             reached = "system" if record.type.follows else ""
-            table, where = conditions.source(self.policy.scope(record.name, visible, deleted=state, reached=reached), alias)
+            table, where = conditions.source(
+                self.policy.scope(record.name, visible, deleted=state, reached=reached), alias
+            )
             where.insert(0, f"{alias}.id = any({conditions.operand(constant(part), 'uuid[]')})")
             allowed = [
-                conditions.sql(self.policy.scope(record.name, action, reached=reached).predicate, alias) for action in actions
+                conditions.sql(self.policy.scope(record.name, action, reached=reached).predicate, alias)
+                for action in actions
             ]
             version = f"{alias}.version" if record.type.versioned else "1"
             statement = (
@@ -309,12 +314,13 @@ class ChangeSet:
                 self._missing(record, part, rows, target.path)
             yield rows
 
-    async def _matching(
-        self, record: Record, target: Target, actions: Sequence[str], state: bool | None
-    ) -> list[UUID]:
+    async def _matching(self, record: Record, target: Target, actions: Sequence[str], state: bool | None) -> list[UUID]:
         conditions = Conditions(self.policy)
         alias = conditions.alias()
-        scopes = [self.policy.scope(record.name, action, deleted=state, reached="system" if record.type.follows else "") for action in actions]
+        scopes = [
+            self.policy.scope(record.name, action, deleted=state, reached="system" if record.type.follows else "")
+            for action in actions
+        ]
         table, where = conditions.source(scopes[0], alias)
         for scope in scopes[1:]:
             where += conditions.source(scope, alias)[1]
@@ -326,7 +332,9 @@ class ChangeSet:
 
     def _missing(self, record: Record, ids: Sequence[UUID], rows: Sequence[Row], path: Path) -> None:
         there = {r.id for r in rows}
-        message = text("not_found", self.context.locale, record=record.type.labels.get(self.context.locale, record.name))
+        message = text(
+            "not_found", self.context.locale, record=record.type.labels.get(self.context.locale, record.name)
+        )
         errors = [UserError(path, "NOT_FOUND", message, {"id": str(i)}) for i in ids if i not in there]
         if not self.skip_failed:
             raise Refused(errors)
@@ -386,4 +394,3 @@ def image_sql(record: Record, alias: str) -> str:
 def _json_sql(declared: Field, alias: str) -> str:
     sql = column_sql(declared, alias)
     return f"trim_scale({sql})::text" if declared.kind is Kind.DECIMAL else sql
-

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import asyncpg
-
 from core.condition import Conditions, column_sql
 from core.context import RequestContext
 from core.messages import text
 from core.policy import Policy
+from core.pool import Connection
 from core.predicate import constant
 from core.records import Field, Record
 from core.rows import Fault, Row
@@ -18,8 +17,6 @@ from core.sql import quote
 
 if TYPE_CHECKING:
     from core.changes import Batch
-
-Connection = asyncpg.Connection
 
 
 async def check_batch(connection: Connection, context: RequestContext, policy: Policy, batch: Batch) -> list[Fault]:
@@ -89,5 +86,7 @@ async def _links(
     params = {"field": declared.name}
     message = text("unknown_link", context.locale, **params)
     return [
-        Fault(r, "NOT_FOUND", message, declared.name, params) for r in rows if r.after and r.after[declared.name] not in there
+        Fault(r, "NOT_FOUND", message, declared.name, params)
+        for r in rows
+        if r.after and r.after[declared.name] not in there
     ]

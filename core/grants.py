@@ -51,9 +51,7 @@ class Grants:
     allowed: frozenset[tuple[str, str]] | None = None
 
     def __post_init__(self) -> None:
-        facts = [
-            (r.name, sorted(r.reaches.items()), sorted(r.fields.items()), sorted(r.abilities)) for r in self.roles
-        ]
+        facts = [(r.name, sorted(r.reaches.items()), sorted(r.fields.items()), sorted(r.abilities)) for r in self.roles]
         allowed = None if self.allowed is None else sorted(self.allowed)
         text = repr((facts, self.unlimited, allowed)).encode()
         object.__setattr__(self, "fingerprint", hashlib.sha256(text).hexdigest()[:16])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pluggy
@@ -102,7 +103,7 @@ class Hooks:
             plugin = implementation.plugin_name
             given = {**arguments, "settings": self._settings.get(plugin)}
             values = [given[name] for name in implementation.argnames]
-            yield plugin, lambda f=implementation.function, v=values: f(*v)
+            yield plugin, partial(implementation.function, *values)
 
     def _watch(self, plugin: str, hook: str) -> _Watch:
         return _Watch(self.health.setdefault(plugin, Health()), plugin, hook)
@@ -117,7 +118,7 @@ class _Watch:
     def __enter__(self) -> None:
         self.started = time.perf_counter()
 
-    def __exit__(self, _type: Any, error: BaseException | None, _traceback: Any) -> None:
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         self.health.calls += 1
         self.health.seconds += time.perf_counter() - self.started
         if error is None or not isinstance(error, Exception):

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from core.changes import Batch, ChangeSet, Committed, Fault
+    from core.changes import Batch, ChangeSet, Committed
     from core.jobs import JobType
     from core.operations import Mutation, ObjectType, Query
     from core.predicate import Predicate
     from core.records import Catalog, EnumType, Extension, Record, RecordType
+    from core.rows import Fault
 
 hookspec = pluggy.HookspecMarker("crm")
 hookimpl = pluggy.HookimplMarker("crm")

@@ -24,7 +24,7 @@ async def store(changes: ChangeSet, record: Record, action: str, rows: list[Row]
     columns.pop("id", None)
     values = [_value(record, row, names, action) for row in rows]
     if action == "create":
-        text = _insert(record, columns, changes)
+        text = _insert(record, columns)
     elif action == "update":
         text = _update(record, columns)
     elif action == "delete" and not record.type.soft_delete:
@@ -70,7 +70,7 @@ def _audited(record: Record) -> bool:
     return record.type.versioned
 
 
-def _insert(record: Record, columns: dict[str, str], changes: ChangeSet) -> str:
+def _insert(record: Record, columns: dict[str, str]) -> str:
     extra: dict[str, str] = {}
     if "created_at" in record.by_column() or record.type.versioned:
         extra = {"created_at": "$2::timestamptz", "created_by": "$3::uuid"}
@@ -88,7 +88,8 @@ def _update(record: Record, columns: dict[str, str]) -> str:
     if record.type.versioned:
         sets += ["version = t.version + 1", "updated_at = $2::timestamptz", "updated_by = $3::uuid"]
     version = "t.version" if record.type.versioned else "1 as version"
-    return f"update {quote(record.type.tablename)} t set {', '.join(sets)} from i where t.id = i.id returning t.id, {version}"
+    table = quote(record.type.tablename)
+    return f"update {table} t set {', '.join(sets)} from i where t.id = i.id returning t.id, {version}"
 
 
 def _mark(record: Record, action: str) -> str:
@@ -97,4 +98,5 @@ def _mark(record: Record, action: str) -> str:
     if record.type.versioned:
         sets += ["version = t.version + 1", "updated_at = $2::timestamptz", "updated_by = $3::uuid"]
     version = "t.version" if record.type.versioned else "1 as version"
-    return f"update {quote(record.type.tablename)} t set {', '.join(sets)} from i where t.id = i.id returning t.id, {version}"
+    table = quote(record.type.tablename)
+    return f"update {table} t set {', '.join(sets)} from i where t.id = i.id returning t.id, {version}"

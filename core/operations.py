@@ -56,7 +56,8 @@ class Payload:
 class Call:
     """One mutation being done: what was asked, by whom, and the change set all its writes go into.
 
-    `input` holds the coerced arguments by GraphQL name (enums as their names, ids as text); `given` finds the
+    `input` holds the coerced arguments by GraphQL name (enums as their names,
+    ids as text); `given` finds the
     argument that a dotted path leads to, for conditions (whose values may lie in the `variables`). `dry_run` is for knowing only: the runner rolls back.
     """
 

@@ -9,7 +9,12 @@ from core.errors import BadInput
 
 #: Units a period is counted in.
 UNITS = ("MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR")
-_STEPS = {"MINUTE": timedelta(minutes=1), "HOUR": timedelta(hours=1), "DAY": timedelta(days=1), "WEEK": timedelta(weeks=1)}
+_STEPS = {
+    "MINUTE": timedelta(minutes=1),
+    "HOUR": timedelta(hours=1),
+    "DAY": timedelta(days=1),
+    "WEEK": timedelta(weeks=1),
+}
 _MONTHS = {"MONTH": 1, "QUARTER": 3, "YEAR": 12}
 
 

@@ -73,9 +73,7 @@ class Policy:
         self.grants = grants
         self._narrowings = narrowings or {}
 
-    def scope(
-        self, record: str, action: str = "read", *, deleted: bool | None = False, reached: str = ""
-    ) -> Scope:
+    def scope(self, record: str, action: str = "read", *, deleted: bool | None = False, reached: str = "") -> Scope:
         """The rows on which the actor may take an action.
 
         `reached` names the column by which the rows were reached from a parent that is itself in scope, so that
@@ -130,7 +128,7 @@ class Policy:
             within = self._within_parent(record, parent, action, reach, reached)
             rules.append(Rule("parent", f"its {parent.name} may be read and a role reaches it", within))
             if t.owner:
-                rules.append(Rule("owner", "its owner is the actor", Compare(_column(record, t.owner), "eq", ACTOR)))
+                rules.append(Rule("owner", "its owner is the actor", Compare(_column(t.owner), "eq", ACTOR)))
         else:
             names = ", ".join(name for name, _ in self.grants.naming(t.name, action)) or "system"
             rules.append(
@@ -151,9 +149,7 @@ class Policy:
             decided = all_of(decided, self._decide(record, "read", reached))
         return decided
 
-    def _within_parent(
-        self, record: Record, parent: ToOne, action: str, reach: Reach, reached: str
-    ) -> Predicate:
+    def _within_parent(self, record: Record, parent: ToOne, action: str, reach: Reach, reached: str) -> Predicate:
         """A child's rows: those of readable parents, as far as the child type's own grant reaches."""
         own_owner = bool(record.type.owner)
         limit = _owned(record, reach) if own_owner else TRUE
@@ -181,7 +177,7 @@ class Policy:
         return Related(relation, "some", named, guarded=False)
 
 
-def _column(record: Record, column: str) -> Field:
+def _column(column: str) -> Field:
     return Field("owner", Kind.ID, "Owner.", column=column)
 
 
@@ -193,5 +189,5 @@ def _owned(record: Record, reach: Reach) -> Predicate:
     if not record.type.owner:
         # A type without owners knows no "own" rows: a narrower grant than ALL reaches none of them.
         return FALSE
-    owner = _column(record, record.type.owner)
+    owner = _column(record.type.owner)
     return Compare(owner, "eq", ACTOR) if reach is Reach.OWN else Compare(owner, "in", MATES)

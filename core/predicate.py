@@ -67,12 +67,12 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """A field against an operand. `operator` is one of `OPERATORS`; `between` takes a second operand."""
+    """A field against an operand. `operator` is one of eq, ne, in, notIn, lt, lte, gt, gte, contains, startsWith,
+    endsWith, isNull, notNull, has, hasAny and hasAll; the null ones take no operand."""
 
     field: Field
     operator: str
     operand: Operand | None = None
-    second: Operand | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +119,6 @@ Predicate = Always | And | Or | Not | Compare | Within | Linked | Related | Rela
 
 TRUE = Always(True)
 FALSE = Always(False)
-OPERATORS = frozenset(
-    "eq ne in notIn lt lte gt gte between contains startsWith endsWith isNull notNull has hasAny hasAll".split()
-)
 
 
 def all_of(*parts: Predicate) -> Predicate:

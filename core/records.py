@@ -17,8 +17,8 @@ from core.errors import CompositionError
 if TYPE_CHECKING:
     from piccolo.table import Table
 
-    from core.context import RequestContext
     from core.arguments import Argument
+    from core.context import RequestContext
     from core.predicate import Predicate
 
 NAME = re.compile(r"^[a-z][A-Za-z0-9]*$")
@@ -333,7 +333,8 @@ class Catalog:
             added.setdefault(extension.record, []).append(_owned(extension, plugin))
         catalog = cls({name: _compose(t, added.get(name, [])) for name, t in declared.items()})
         for record in catalog.records.values():
-            for relation in (*record.to_one.values(), *record.to_many.values()):
+            relations: list[Relation] = [*record.to_one.values(), *record.to_many.values()]
+            for relation in relations:
                 for target in (relation.target, getattr(relation, "through", "")):
                     if target and target not in catalog:
                         raise CompositionError(
@@ -375,7 +376,8 @@ def _compose(t: RecordType, extensions: Sequence[Extension]) -> Record:
     to_many: dict[str, ToMany] = {}
     filters: dict[str, Filter] = {}
     computed: dict[str, Computed] = {}
-    for part in (t, *extensions):
+    parts: list[RecordType | Extension] = [t, *extensions]
+    for part in parts:
         for f in map(own, part.fields):
             claim(names, f.name, f.plugin)
             fields[f.name] = f

@@ -112,7 +112,7 @@ def _text(value: Any) -> str:
 
 def check_value(declared: Field, value: Any, locale: str) -> tuple[str, str, dict[str, Any]] | None:
     """What is wrong with one JSON value by its declaration: (code, message, params), or None."""
-    if value is None or value == "" or value == []:
+    if value is None or value in ("", []):
         if declared.required:
             return "REQUIRED", text("required", locale, field=declared.name), {"field": declared.name}
         return None
@@ -139,9 +139,7 @@ def check_value(declared: Field, value: Any, locale: str) -> tuple[str, str, dic
     return None
 
 
-def normalise(
-    record: Record, values: Mapping[str, Any], row: Row, locale: str
-) -> tuple[dict[str, Any], list[Fault]]:
+def normalise(record: Record, values: Mapping[str, Any], row: Row, locale: str) -> tuple[dict[str, Any], list[Fault]]:
     """Values by field name in JSON terms, with the faults of those that do not fit their declarations."""
     found: dict[str, Any] = {}
     faults: list[Fault] = []
@@ -191,9 +189,7 @@ def stored_values(record: Record, names: Sequence[str], after: Mapping[str, Any]
         declared = record.fields[name]
         if declared.custom:
             values["custom"] = {
-                f.custom: after[f.name]
-                for f in record.fields.values()
-                if f.custom and after.get(f.name) is not None
+                f.custom: after[f.name] for f in record.fields.values() if f.custom and after.get(f.name) is not None
             }
         elif declared.sql is None:
             values[declared.column] = after.get(name)

@@ -23,7 +23,8 @@ async def undo(changes: ChangeSet, id_: UUID) -> int:
     """Put back what a change set changed, through `changes`; returns the number of conflicts.
 
     Records that later change sets changed in the same fields are conflicts: they are reported in the change set's
-    errors (code CONFLICT) and left alone; with conflicts left, it can be undone again once they are gone. Raises Refused where there is no such change set or it is undone already.
+    errors (code CONFLICT) and left alone; with conflicts left, it can be undone again once they are gone. Raises Refused where there is no such
+    change set or it is undone already.
     """
     locale = changes.context.locale
     row = await changes.connection.fetchrow("select undone_by from change_set where id = $1 for update", id_)
@@ -120,9 +121,7 @@ async def _there(changes: ChangeSet, record: Record, ids: Sequence[UUID], *, del
     return tuple(r[0] for r in await changes.connection.fetch(statement, list(ids)))
 
 
-async def _untouched(
-    changes: ChangeSet, record: Record, ids: Sequence[UUID]
-) -> tuple[tuple[UUID, ...], set[UUID]]:
+async def _untouched(changes: ChangeSet, record: Record, ids: Sequence[UUID]) -> tuple[tuple[UUID, ...], set[UUID]]:
     """Of records to be removed again, those that no later change set changed."""
     if not record.type.versioned:
         return tuple(ids), set()
@@ -140,6 +139,7 @@ def _report(changes: ChangeSet, record: Record, ids: set[UUID]) -> int:
     """Tell of conflicts, the first `REPORTED` of them one by one."""
     message = text("conflict", changes.context.locale)
     changes.errors += [
-        UserError(("input", "id"), "CONFLICT", message, {"record": record.name, "id": str(i)}) for i in sorted(ids)[: max(0, REPORTED - len(changes.errors))]
+        UserError(("input", "id"), "CONFLICT", message, {"record": record.name, "id": str(i)})
+        for i in sorted(ids)[: max(0, REPORTED - len(changes.errors))]
     ]
     return len(ids)

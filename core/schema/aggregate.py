@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from core.arguments import Argument
+from core.condition import column_sql
 from core.context import RequestContext
 from core.errors import BadInput
 from core.policy import Scope
 from core.predicate import Operand, constant
 from core.records import Field, Kind, Record, ToOne
-from core.condition import column_sql
 from core.schema.order import order_name
 from core.schema.page import Link, _Page, clause, matching
 from core.schema.select import Selection
@@ -152,9 +152,7 @@ class _Keys:
                 if member.name == chosen.name:
                     value = f"{source}.k{i}"
                     if isinstance(chosen, ToOne):
-                        value = self.reader.to_one(
-                            self.record, chosen, "", member, (*path, member.key), column=value
-                        )
+                        value = self.reader.to_one(self.record, chosen, "", member, (*path, member.key), column=value)
             columns.append(f"{value} as {quote(member.key)}")
         return f"(select row_to_json(v) from (select {', '.join(columns)}) v)"
 

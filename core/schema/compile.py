@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from core.condition import Conditions, column_sql
 from core.errors import BadInput, CompositionError
 from core.policy import Policy
 from core.predicate import Compare, Operand, Predicate
 from core.records import Catalog, Computed, Field, Kind, Record, ToMany, ToOne
 from core.schema.aggregate import aggregate, grouped
-from core.condition import Conditions, column_sql
 from core.schema.page import connection
 from core.schema.select import Selection
 from core.schema.where import uuid_or_none
@@ -165,9 +165,7 @@ class Reader(Conditions):
         return compile_(self, target, selection, path, scope, self.link(relation, alias))
 
     def _computed(self, record: Record, computed: Computed, alias: str, path: tuple[str, ...]) -> str:
-        values = [
-            f"{self.value(record, record.fields[name], alias)} as {quote(name)}" for name in computed.requires
-        ]
+        values = [f"{self.value(record, record.fields[name], alias)} as {quote(name)}" for name in computed.requires]
         self.slots.append(Slot(path, computed))
         return f"(select row_to_json(r) from (select {', '.join(values)}) r)"
 

@@ -141,7 +141,8 @@ def _record_types(types: Types, record: Record, catalog: Catalog) -> None:
     name, t = record.name, record.type
     members = [_field_member(f, types) for f in record.exposed_fields()]
     members += [
-        Member(one.name, one.target, f"{one.description} Null where it may not be read.") for one in record.to_one.values()
+        Member(one.name, one.target, f"{one.description} Null where it may not be read.")
+        for one in record.to_one.values()
     ]
     for many in record.to_many.values():
         if many.exposed:
@@ -161,7 +162,10 @@ def _record_types(types: Types, record: Record, catalog: Catalog) -> None:
     types.object(
         f"{name}Edge",
         f"A {t.singular} at its place in a list.",
-        [Member("cursor", "String!", "Its place, for `after` and `before`."), Member("node", f"{name}!", "The record.")],
+        [
+            Member("cursor", "String!", "Its place, for `after` and `before`."),
+            Member("node", f"{name}!", "The record."),
+        ],
         plugin=t.plugin,
     )
     types.object(
@@ -230,7 +234,12 @@ def _aggregate_types(types: Types, record: Record) -> None:
 def _query(types: Types, catalog: Catalog, queries: Iterable[Query]) -> Any:
     members = [
         Member("node", "Node", "Any record by its id.", (Argument("id", "ID!", "The id."),)),
-        Member("nodes", "[Node]!", "Any records by their ids, in the order given.", (Argument("ids", "[ID!]!", "The ids."),)),
+        Member(
+            "nodes",
+            "[Node]!",
+            "Any records by their ids, in the order given.",
+            (Argument("ids", "[ID!]!", "The ids."),),
+        ),
     ]
     for record in catalog.exposed():
         name, t = record.name, record.type
@@ -241,7 +250,9 @@ def _query(types: Types, catalog: Catalog, queries: Iterable[Query]) -> Any:
         trash = (deleted,) if t.soft_delete else ()
         needs = f" Needs: read on {name}."
         members += [
-            Member(t.singular, name, f"One {t.singular} by a unique value; null where there is none.{needs}", tuple(by)),
+            Member(
+                t.singular, name, f"One {t.singular} by a unique value; null where there is none.{needs}", tuple(by)
+            ),
             Member(t.plural, f"{name}Connection!", f"{t.description}{needs}", (*list_arguments(record), *trash)),
             Member(
                 f"{t.plural}Aggregate",
@@ -273,7 +284,7 @@ def _mutation(types: Types, mutations: Iterable[Mutation]) -> Any:
         stem = m.name[0].upper() + m.name[1:]
         arguments: list[Argument] = []
         if m.input:
-            given = [a for a in _arguments(m.input)]
+            given = list(_arguments(m.input))
             input_name = _input_name(m, given, types)
             arguments.append(Argument("input", f"{input_name}!", "What to do."))
         payload = [Member(p.name, p.type, p.description) for p in m.payload]

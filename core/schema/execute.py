@@ -11,6 +11,7 @@ import orjson
 import structlog
 from graphql import GraphQLError, GraphQLObjectType
 from graphql.execution import Executor, execute
+from graphql.execution.values import get_argument_values
 
 from core.context import RequestContext
 from core.errors import BadInput, ClientError, LimitExceeded, Unauthenticated
@@ -58,6 +59,7 @@ class Running:
     document: Document
     variables: dict[str, Any]
     limits: Limits
+    given: dict[str, Any] = field(default_factory=dict)
     extensions: bytes = b""
     ready: dict[str, Any] = field(default_factory=dict)
     statements: int = 0
@@ -150,12 +152,14 @@ async def run(
     policy = composition.policy(context.actor.grants)
     document = Document(composition.schema, prepared.fragments, coerced)
     extensions = b'{"cost":{"requested":%d,"limit":%d}}' % (cost, limits.cost)
-    running = Running(composition, context, policy, fetch, document, coerced, limits, extensions, mutate=mutate)
+    running = Running(
+        composition, context, policy, fetch, document, coerced, limits, variables or {}, extensions, mutate=mutate
+    )
     try:
         if operation.kind == "query":
             answer = await _query(running, operation)
         else:
-            answer = await _through_executor(running, operation, variables or {})
+            answer = await _through_executor(running, operation)
     except ClientError as error:
         answer = Answer(_errors_body([graphql_error(error)], data=True), codes=(error.code,))
     except DATABASE_REFUSES as error:
@@ -190,7 +194,7 @@ async def _mixed(running: Running, operation: Operation, roots: list[tuple[str, 
         _demand_signed_in(running.context)
         data = orjson.loads(await running.read(running.reader().read(roots)))
         running.ready = {k: None if v is None else orjson.Fragment(orjson.dumps(v)) for k, v in data.items()}
-    return await _through_executor(running, operation, running.variables, coerced=True)
+    return await _through_executor(running, operation)
 
 
 def _demand_signed_in(context: RequestContext) -> None:
@@ -225,10 +229,9 @@ class _Executor(Executor):  # type: ignore[type-arg]
 
     def arguments(self, parent: GraphQLObjectType, details: Any) -> dict[str, Any]:
         """The coerced arguments of a field, enums as their names."""
-        from graphql.execution.values import get_argument_values
-
         definition = parent.fields[details[0].node.name.value]
-        return plain(get_argument_values(definition, details[0].node, self.variable_values))
+        given: dict[str, Any] = plain(get_argument_values(definition, details[0].node, self.variable_values))
+        return given
 
     def complete_value(
         self, return_type: Any, field_details_list: Any, info: Any, path: Any, result: Any, position_context: Any
@@ -251,16 +254,14 @@ def plain(value: Any) -> Any:
     return getattr(value, "name", value) if hasattr(type(value), "__members__") else value
 
 
-async def _through_executor(
-    running: Running, operation: Operation, variables: dict[str, Any], coerced: bool = False
-) -> Answer:
+async def _through_executor(running: Running, operation: Operation) -> Answer:
     document = operation.prepared.document
     assert document is not None
     result: Any = execute(
         running.composition.schema,
         document,
         context_value=running,
-        variable_values=variables,
+        variable_values=running.given,
         operation_name=operation.name or None,
         executor_class=_Executor,
         hide_suggestions=True,

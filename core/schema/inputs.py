@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from core.periods import UNITS
-from core.records import Catalog, Field, Kind, Record, ToOne, Write
-from core.schema.aggregate import MEASURED, groupable, measured
+from core.records import Catalog, Field, Kind, Record, Write
+from core.schema.aggregate import groupable, measured
 from core.schema.order import order_name, sortable
 from core.schema.types import Argument, Types
 
@@ -54,7 +52,9 @@ _FILTERS = {
 def shared_inputs(types: Types) -> None:
     """The inputs that every record type uses."""
     types.enum("SortDirection", "The direction of an order.", {"ASC": "Smallest first.", "DESC": "Largest first."})
-    types.enum("NullsOrder", "Where records without a value go.", {"FIRST": "Before all others.", "LAST": "After all others."})
+    types.enum(
+        "NullsOrder", "Where records without a value go.", {"FIRST": "Before all others.", "LAST": "After all others."}
+    )
     types.enum("PeriodUnit", "A unit of time.", {u: f"One {u.lower()}." for u in UNITS})
     types.enum(
         "AggregateFunction",
@@ -144,7 +144,9 @@ def record_inputs(types: Types, record: Record, catalog: Catalog) -> None:
             members.append(Argument(field.name, operators, f"Condition on: {field.description}"))
     for one in record.to_one.values():
         if one.filterable:
-            members.append(Argument(one.name, f"{one.target}Where", f"Condition on the linked record: {one.description}"))
+            members.append(
+                Argument(one.name, f"{one.target}Where", f"Condition on the linked record: {one.description}")
+            )
     for many in record.to_many.values():
         if many.filterable and many.exposed:
             members.append(Argument(many.name, f"{many.target}ListWhere", f"Condition on the list: {many.description}"))
@@ -234,13 +236,3 @@ def write_inputs(types: Types, record: Record) -> None:
         [Argument("ids", "[ID!]", "These."), Argument("where", f"{name}Where", "All that satisfy this.")],
         one_of=True,
     )
-
-
-def one_target(types: Types, record: Record) -> Iterable[Argument]:
-    """The arguments that name one record and, where it has one, the version it must have."""
-    yield Argument("id", "ID!", "The record.")
-    if record.type.versioned:
-        yield Argument("expectedVersion", "Int", "Refuse where the record has another version by now.")
-
-
-__all__ = ["MEASURED", "ToOne", "one_target", "record_inputs", "shared_inputs", "type_of", "write_inputs"]

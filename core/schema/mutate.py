@@ -41,9 +41,7 @@ class Mutator:
     def __init__(self, begin: Begin) -> None:
         self.begin = begin
 
-    async def run(
-        self, executor: Any, running: Running, parent: GraphQLObjectType, details: Any, path: Any
-    ) -> Any:
+    async def run(self, executor: Any, running: Running, parent: GraphQLObjectType, details: Any, path: Any) -> Any:
         """Do one root field of a mutation and return its payload as JSON; errors end up in the result's `errors`."""
         node = details[0].node
         definition = parent.fields[node.name.value]
@@ -64,7 +62,7 @@ class Mutator:
                     # Somebody else was quicker: look again, so that core's checks can say what is in the way.
                     if attempt == ATTEMPTS - 1:
                         raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the executor tells the caller's faults from ours
             executor.handle_field_error(error, definition.type, details, path)
             return None
 
@@ -104,7 +102,7 @@ class Mutator:
                     changes = self._change_set(connection, running, mutation, given)
                     payload = await self._work(running, mutation, changes, details, given, dry_run)
                     committed = await changes.finish()
-                    answer = await self._answer(executor, running, payload, changes, definition, details, info, path)
+                    answer = await self._answer(executor, payload, changes, definition, details, info, path)
                     refused = any(e.code for e in payload.errors) and not changes.skip_failed
                     if dry_run or refused:
                         raise _Roll(answer)
@@ -141,11 +139,9 @@ class Mutator:
         given: dict[str, Any],
         dry_run: bool,
     ) -> Payload:
-        arguments = _arguments(running, details)
-
         def find(way: str) -> Argument | None:
             first, *rest = way.split(".")
-            found = arguments.get(first)
+            found = _arguments(running, details).get(first)
             for name in rest:
                 found = found.get(name) if found else None
             return found
@@ -161,7 +157,6 @@ class Mutator:
     async def _answer(
         self,
         executor: Any,
-        running: Running,
         payload: Payload,
         changes: ChangeSet,
         definition: Any,

@@ -17,7 +17,9 @@ from core.undo import undo
 BULK_LIMIT = 100_000
 
 _COUNTS = Member("counts", "JSON!", "How many records were created, updated, deleted, restored and skipped.")
-_ERROR_POLICY = Argument("errorPolicy", "ErrorPolicy", "What happens when some records fail; nothing is changed by default.")
+_ERROR_POLICY = Argument(
+    "errorPolicy", "ErrorPolicy", "What happens when some records fail; nothing is changed by default."
+)
 
 
 def standard_mutations(catalog: Catalog) -> Iterator[Mutation]:
@@ -40,7 +42,12 @@ def standard_mutations(catalog: Catalog) -> Iterator[Mutation]:
                 f"Creates many {t.plural} in one change set.",
                 _bulk_create(record),
                 (Argument("records", f"[{record.name}CreateInput!]!", "The records."), _ERROR_POLICY),
-                (_COUNTS, Member(t.plural, f"[{record.name}!]!", "The records, in the order given, without those that failed.")),
+                (
+                    _COUNTS,
+                    Member(
+                        t.plural, f"[{record.name}!]!", "The records, in the order given, without those that failed."
+                    ),
+                ),
                 record.name,
                 "create",
             )
@@ -215,6 +222,9 @@ UNDO = Mutation(
     "Undoes a change set. Records that were changed again since are conflicts: reported, and left alone.",
     _undo,
     (Argument("id", "ID!", "The change set."),),
-    (Member("conflicts", "Int", "How many records were left alone."), Member("counts", "JSON", "How many were changed back.")),
+    (
+        Member("conflicts", "Int", "How many records were left alone."),
+        Member("counts", "JSON", "How many were changed back."),
+    ),
     ability="undo",
 )

@@ -10,11 +10,11 @@ from typing import Any
 import orjson
 
 from core.arguments import Argument
+from core.condition import Conditions, column_sql, folded_sql
 from core.errors import BadInput
 from core.policy import Policy
 from core.predicate import Operand
 from core.records import Field, Kind, Record, snake
-from core.condition import Conditions, column_sql, folded_sql
 from core.sql import quote
 
 #: Kinds whose values have an order.
@@ -68,7 +68,10 @@ def keys_of(compiler: Conditions, argument: Argument | None, record: Record, ali
             keys.append(_related_key(compiler, record, name, alias, policy, descending, first))
     if not keys:
         keys = [_key(record.fields[name], alias, descending, False) for name, descending in record.type.default_order]
-    return [*keys, Key(f"{alias}.id", "uuid" if record.fields["id"].kind is Kind.ID else "bigint", keys[-1].descending, False)]
+    return [
+        *keys,
+        Key(f"{alias}.id", "uuid" if record.fields["id"].kind is Kind.ID else "bigint", keys[-1].descending, False),
+    ]
 
 
 def _key(field: Field, alias: str, descending: bool, first: bool) -> Key:
@@ -135,5 +138,7 @@ def beyond(compiler: Conditions, keys: list[Key], cursor: Operand) -> str:
         elif key.nulls_first:
             rest = f"(case when {value} is null then {key.sql} is not null or {rest} else {strict} end)"
         else:
-            rest = f"(case when {value} is null then {key.sql} is null and {rest} else {strict} or {key.sql} is null end)"
+            rest = (
+                f"(case when {value} is null then {key.sql} is null and {rest} else {strict} or {key.sql} is null end)"
+            )
     return rest

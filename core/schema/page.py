@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from core.arguments import Argument
+from core.condition import pattern_sql
 from core.errors import BadInput
 from core.policy import Scope
 from core.predicate import constant
 from core.records import Record
-from core.condition import pattern_sql
 from core.schema.order import Key, beyond, cursor_sql, keys_of
 from core.schema.select import Selection
 from core.schema.where import condition
@@ -85,9 +86,7 @@ def connection(
 class _Page:
     """One page being compiled: which rows, in what order, and what is taken from each."""
 
-    def __init__(
-        self, reader: Reader, record: Record, selection: Selection, scope: Scope, link: Link | None
-    ) -> None:
+    def __init__(self, reader: Reader, record: Record, selection: Selection, scope: Scope, link: Link | None) -> None:
         self.reader = reader
         self.record = record
         self.selection = selection
@@ -100,18 +99,21 @@ class _Page:
         self.backward = "last" in given or ("before" in given and "first" not in given)
         self.after: Argument | None = given.get("after")
         self.before: Argument | None = given.get("before")
-        self.size = self._size(given.get("last") or given.get("first"))
+        self.limit: Argument | None = given.get("last") or given.get("first")
         self.alias = reader.alias()
-        self.keys = self._keys(self.alias)
         self.taken: list[str] = []
         self._from = ""
 
-    def _keys(self, alias: str) -> list[Key]:
-        keys = keys_of(self.reader, self.selection.argument("orderBy"), self.record, alias, self.reader.policy)
+    # Both are compiled only where a part of the page needs them: every parameter must stand in the statement.
+
+    @cached_property
+    def keys(self) -> list[Key]:
+        keys = keys_of(self.reader, self.selection.argument("orderBy"), self.record, self.alias, self.reader.policy)
         return [k.reversed() for k in keys] if self.backward else keys
 
-    def _size(self, given: Argument | None) -> str:
-        reader = self.reader
+    @cached_property
+    def size(self) -> str:
+        reader, given = self.reader, self.limit
         if given is None:
             return reader.operand(constant(reader.default_page), "int")
         most = reader.max_page
@@ -147,9 +149,7 @@ class _Page:
     def number(self) -> None:
         """Number the rows of the page, one more than asked for, so that what is taken from them can be put together."""
         table, conditions = self._rows(self.alias)
-        self._from = (
-            f"(select {self.alias}.* from {table}{clause(conditions)} order by {self.order()} limit {self.size} + 1) {self.alias}"
-        )
+        self._from = f"(select {self.alias}.* from {table}{clause(conditions)} order by {self.order()} limit {self.size} + 1) {self.alias}"
         self.taken.append("row_number() over () as n")
 
     def rows(self) -> str:

@@ -103,7 +103,8 @@ class Selection:
 
     @property
     def definition(self) -> GraphQLField:
-        return self.parent.fields[self.name]
+        definition: GraphQLField = self.parent.fields[self.name]
+        return definition
 
     @property
     def type(self) -> GraphQLNamedType:

@@ -6,7 +6,7 @@ refer to each other before they exist.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 import enum
 import keyword
@@ -29,8 +29,8 @@ SCALARS: dict[str, Any] = {
     "Float": float,
     "Boolean": bool,
     "Decimal": decimal.Decimal,
-    "Date": datetime.date,
-    "DateTime": datetime.datetime,
+    "Date": dt.date,
+    "DateTime": dt.datetime,
     "JSON": JSON,
 }
 
@@ -115,7 +115,7 @@ class Types:
         body["__annotations__"] = {python_name(m.name): Any for m in members}
         class_ = type(name, (self.named[interface],) if interface else (), body)
         make = strawberry.interface if is_interface else strawberry.type
-        made = make(class_, name=name, description=description)
+        made: Any = make(class_, name=name, description=description)
         by_name = {python_name(m.name): m for m in members}
         for field in made.__strawberry_definition__.fields:
             member = by_name.get(field.python_name)
@@ -151,7 +151,7 @@ class Types:
                 name=a.name, description=a.description, graphql_type=Any, **optional
             )
         body["__annotations__"] = {python_name(a.name): Any for a in members}
-        made = strawberry.input(type(name, (), body), name=name, description=description, one_of=one_of)
+        made: Any = strawberry.input(type(name, (), body), name=name, description=description, one_of=one_of)
         by_name = {python_name(a.name): a for a in members}
         for field in made.__strawberry_definition__.fields:
             field.type_annotation = self.refer(by_name[field.python_name].type)
