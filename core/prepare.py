@@ -1,4 +1,4 @@
-"""What every workspace finds in its database: extensions, text folding, and the registry of workspaces."""
+"""What every workspace finds in its database: extensions, text folding, the queue of jobs, the registry."""
 
 from __future__ import annotations
 
@@ -56,6 +56,10 @@ async def prepare(connection: Connection, *, registry: bool) -> None:
             await _create(connection, FOLD, "the function public.crm_fold")
         if registry and not await connection.fetchval("select to_regclass('crm.workspace') is not null"):
             await _create(connection, REGISTRY, "the schema crm")
+        if not await connection.fetchval("select to_regprocedure('crm.enqueue(uuid, interval, jsonb)') is not null"):
+            from core.queue import install_sql  # noqa: PLC0415 - a quarter of a second, once in a database's life
+
+            await _create(connection, f"create schema if not exists crm; {install_sql()}", "the queue of jobs")
         # Databases that once ran PostgreSQL 14 or older still let everybody create tables in public.
         if await connection.fetchval("select has_schema_privilege('public', 'public', 'create')"):
             await _create(
