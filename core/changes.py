@@ -126,17 +126,20 @@ class ChangeSet:
         target: Target,
         values: Mapping[str, Any] | Callable[[Row], Mapping[str, Any]],
         expected_version: int | None = None,
+        actions: Sequence[str] = ("update",),
     ) -> list[UUID]:
         """Set fields of the targeted records, the same for all or by row; returns the ids of those that were found.
 
-        Values that are equal already are no change: such a record keeps its version and is not journaled.
+        Values that are equal already are no change: such a record keeps its version and is not journaled. The actor
+        must be allowed all `actions`; one who gives an owner away must be allowed to transfer, too.
         """
         record = self.policy.catalog[name]
         uniform = values if isinstance(values, Mapping) else None
         if uniform is not None:
             self._demand_writable(record, uniform)
         owner_moves = uniform is not None and record.type.owner and self._owner_field(record) in uniform
-        actions = ("update", "transfer") if owner_moves and "transfer" in record.type.actions else ("update",)
+        if owner_moves and "transfer" in record.type.actions:
+            actions = (*actions, "transfer")
         found: list[UUID] = []
         async for rows in self._locked(record, target, actions):
             faults: list[Fault] = []
@@ -164,6 +167,11 @@ class ChangeSet:
     async def restore(self, name: str, target: Target) -> list[UUID]:
         """Restore deleted records; returns their ids."""
         return await self._act(name, "restore", target, None)
+
+    async def reached(self, name: str, target: Target, action: str) -> list[UUID]:
+        """The ids of the targeted records, locked, on which the actor may take an action."""
+        record = self.policy.catalog[name]
+        return [row.id async for rows in self._locked(record, target, (action,)) for row in rows]  # type: ignore[misc]
 
     async def recreate(self, name: str, images: Iterable[tuple[UUID, dict[str, Any]]]) -> None:
         """Put back rows that were really removed, as they were: undo's way of restoring links."""

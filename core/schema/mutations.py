@@ -16,8 +16,8 @@ from core.undo import undo
 
 BULK_LIMIT = 100_000
 
-_COUNTS = Member("counts", "JSON!", "How many records were created, updated, deleted, restored and skipped.")
-_ERROR_POLICY = Argument(
+COUNTS = Member("counts", "JSON!", "How many records were created, updated, deleted, restored and skipped.")
+ERROR_POLICY = Argument(
     "errorPolicy", "ErrorPolicy", "What happens when some records fail; nothing is changed by default."
 )
 
@@ -41,9 +41,9 @@ def standard_mutations(catalog: Catalog) -> Iterator[Mutation]:
                 f"{t.plural}BulkCreate",
                 f"Creates many {t.plural} in one change set.",
                 _bulk_create(record),
-                (Argument("records", f"[{record.name}CreateInput!]!", "The records."), _ERROR_POLICY),
+                (Argument("records", f"[{record.name}CreateInput!]!", "The records."), ERROR_POLICY),
                 (
-                    _COUNTS,
+                    COUNTS,
                     Member(
                         t.plural, f"[{record.name}!]!", "The records, in the order given, without those that failed."
                     ),
@@ -68,9 +68,9 @@ def standard_mutations(catalog: Catalog) -> Iterator[Mutation]:
                 (
                     Argument("target", f"{record.name}Target!", "Which."),
                     Argument("set", f"{record.name}Patch!", "The changes."),
-                    _ERROR_POLICY,
+                    ERROR_POLICY,
                 ),
-                (_COUNTS, _some(record)),
+                (COUNTS, _some(record)),
                 record.name,
                 "update",
             )
@@ -101,8 +101,8 @@ def _ending(record: Record, action: str, one: Member) -> Iterator[Mutation]:
         f"{t.plural}Bulk{verb}",
         f"{verb}s many {t.plural} in one change set.",
         _bulk(record, action),
-        (target, _ERROR_POLICY),
-        (_COUNTS,),
+        (target, ERROR_POLICY),
+        (COUNTS,),
         record.name,
         action,
     )
@@ -116,7 +116,7 @@ def _one(record: Record, ids: list[UUID]) -> Payload:
     return Payload({record.type.singular: Records(record.name, ids, single=True)})
 
 
-def _counted(call: Call, members: Mapping[str, Any] | None = None) -> Payload:
+def counted(call: Call, members: Mapping[str, Any] | None = None) -> Payload:
     counts = {**call.changes.counts, "skipped": len({e.path[:3] for e in call.changes.errors})}
     return Payload({"counts": counts, **(members or {})})
 
@@ -134,7 +134,7 @@ def _bulk_create(record: Record) -> Any:
         if len(rows) > BULK_LIMIT:
             raise BadInput(f"at most {BULK_LIMIT} records can be created at once")
         ids = await call.changes.create(record.name, rows, lambda i: ("input", "records", i))
-        return _counted(call, {record.type.plural: Records(record.name, ids)})
+        return counted(call, {record.type.plural: Records(record.name, ids)})
 
     return run
 
@@ -166,13 +166,13 @@ def _bulk(record: Record, action: str) -> Any:
         if action == "restore":
             target = Target(ids=tuple(_ids(call, record, call.input["ids"], ("input", "ids"))), path=("input", "ids"))
             await call.changes.restore(record.name, target)
-            return _counted(call)
+            return counted(call)
         target = bulk_target(call, record)
         if action == "delete":
             await call.changes.delete(record.name, target)
-            return _counted(call)
+            return counted(call)
         ids = await call.changes.update(record.name, target, call.input["set"])
-        return _counted(call, {record.type.plural: Records(record.name, ids[:200])})
+        return counted(call, {record.type.plural: Records(record.name, ids[:200])})
 
     return run
 
