@@ -160,6 +160,8 @@ async def run(
             answer = await _query(running, operation)
         else:
             answer = await _through_executor(running, operation)
+    except Unauthenticated as error:
+        answer = refused([graphql_error(error)])
     except ClientError as error:
         answer = Answer(_errors_body([graphql_error(error)], data=True), codes=(error.code,))
     except DATABASE_REFUSES as error:
