@@ -123,7 +123,10 @@ class Policy:
             return rules
         if t.follows:
             # Links and journal rows have no grants of their own: whoever reached their record reads them.
-            rules.append(Rule("follows", "belongs to a record that may be read", TRUE if reached else FALSE))
+            allowed = TRUE if reached else FALSE
+            if reached and t.about and reached != record.fields[t.about[1]].column:
+                allowed = self._about(record, *t.about)
+            rules.append(Rule("follows", "belongs to a record that may be read", allowed))
         elif parent is not None:
             within = self._within_parent(record, parent, action, reach, reached)
             rules.append(Rule("parent", f"its {parent.name} may be read and a role reaches it", within))
@@ -160,6 +163,20 @@ class Policy:
         if not own_owner:
             rows = all_of(rows, any_of(_owned(target, reach), self._viewer(target, action)))
         return all_of(limit, Linked(parent, rows, guarded=False))
+
+    def _about(self, record: Record, type_: str, id_: str) -> Predicate:
+        """Rows that tell of records of other types: those whose record may be read."""
+        parts: list[Predicate] = []
+        for target in self.catalog:
+            named = Compare(record.fields[type_], "eq", constant(target.name))
+            if target.type.follows:
+                linked = [self._decide(self.catalog[r.target], "read", "") for r in target.to_one.values()]
+                parts.append(named if all(p == TRUE for p in linked) else FALSE)
+                continue
+            rows = self._decide(target, "read", "")
+            link = ToOne(target.type.singular, target.name, "The record.", column=record.fields[id_].column)
+            parts.append(named if rows == TRUE else all_of(named, Linked(link, rows, guarded=False)))
+        return any_of(*parts)
 
     def _viewer(self, record: Record, action: str) -> Predicate:
         """Rows the actor was let into by name, by team or with everybody."""

@@ -272,6 +272,7 @@ CHANGE = RecordType(
     actions=(),
     exposed=False,
     follows=True,
+    about=("recordType", "recordId"),
     soft_delete=False,
     versioned=False,
     journaled=False,
