@@ -236,7 +236,12 @@ class ChangeSet:
         for declared in record.fields.values():
             missing = [r for r in rows if r.after is not None and r.after.get(declared.name) is None]
             if declared.generate is not None and missing:
-                values = await declared.generate(self.connection, missing)
+                # A unique value must differ from those given by hand in the same batch, too.
+                taken = {r.after.get(declared.name) for r in rows if r.after} if declared.unique else set()
+                values = [v for v in await declared.generate(self.connection, missing) if v not in taken]
+                while len(values) < len(missing):
+                    more = await declared.generate(self.connection, missing[len(values) :])
+                    values += [v for v in more if v not in taken]
                 for row, value in zip(missing, values, strict=True):
                     assert row.after is not None
                     row.after[declared.name] = value

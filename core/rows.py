@@ -112,13 +112,13 @@ def _text(value: Any) -> str:
 
 def check_value(declared: Field, value: Any, locale: str) -> tuple[str, str, dict[str, Any]] | None:
     """What is wrong with one JSON value by its declaration: (code, message, params), or None."""
-    if value is None or value in ("", []):
+    if value is None or value == "":
         if declared.required:
             return "REQUIRED", text("required", locale, field=declared.name), {"field": declared.name}
         return None
     params: dict[str, Any]
     if declared.kind in (Kind.TEXT, Kind.TEXTS):
-        longest = max(map(len, value)) if isinstance(value, list) else len(value)
+        longest = max(map(len, value), default=0) if isinstance(value, list) else len(value)
         if longest > declared.max_length:
             params = {"field": declared.name, "limit": declared.max_length}
             return "TOO_LONG", text("too_long", locale, **params), params

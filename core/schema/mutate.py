@@ -16,6 +16,7 @@ from graphql.execution.values import get_argument_values
 from core.arguments import Argument, argument_of
 from core.changes import ChangeSet, Committed
 from core.errors import BadInput, IdempotencyConflict, Refused, Unauthenticated, UserError
+from core.messages import text
 from core.operations import Call, Mutation, Payload
 from core.schema.execute import Running, plain
 
@@ -62,9 +63,23 @@ class Mutator:
                     # Somebody else was quicker: look again, so that core's checks can say what is in the way.
                     if attempt == ATTEMPTS - 1:
                         raise
+        except asyncpg.IntegrityConstraintViolationError as error:
+            return await self._refuse(executor, running, error, definition, details, info, path)
         except Exception as error:  # noqa: BLE001 - the executor tells the caller's faults from ours
             executor.handle_field_error(error, definition.type, details, path)
             return None
+
+    async def _refuse(
+        self, executor: Any, running: Running, error: Any, definition: Any, details: Any, info: Any, path: Any
+    ) -> Any:
+        """The payload where a constraint of the database, rather than a check, stood in the way."""
+        duplicate = isinstance(error, asyncpg.UniqueViolationError)
+        params = {"constraint": error.constraint_name or error.column_name or ""}
+        message = text("constraint_unique" if duplicate else "constraint", running.context.locale, **params)
+        refused = UserError(("input",), "DUPLICATE" if duplicate else "INVALID", message, params)
+        value = _payload(definition.type, Payload({}, [refused]), None)
+        completed = executor.complete_value(definition.type, details, info, path, value, None)
+        return await completed if executor.is_awaitable(completed) else completed
 
     @staticmethod
     def _authorise(running: Running, mutation: Mutation) -> None:
@@ -165,13 +180,8 @@ class Mutator:
         path: Any,
     ) -> bytes:
         """The payload as the client asks for it, finished while the transaction is still open."""
-        value = {
-            "__typename": definition.type.name,
-            **_empty(definition.type),
-            **payload.members,
-            "userErrors": [_shown(e) for e in payload.errors],
-            "changeSet": {"id": str(changes.id), "counts": changes.counts} if changes.touched else None,
-        }
+        written = {"id": str(changes.id), "counts": changes.counts} if changes.touched else None
+        value = _payload(definition.type, payload, written)
         before = len(executor.collected_errors.errors)
         completed = executor.complete_value(definition.type, details, info, path, value, None)
         if executor.is_awaitable(completed):
@@ -179,6 +189,16 @@ class Mutator:
         if len(executor.collected_errors.errors) > before:
             raise _Roll(orjson.dumps(completed))
         return orjson.dumps(completed)
+
+
+def _payload(type_: Any, payload: Payload, written: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "__typename": type_.name,
+        **_empty(type_),
+        **payload.members,
+        "userErrors": [_shown(e) for e in payload.errors],
+        "changeSet": written,
+    }
 
 
 def _empty(type_: Any) -> dict[str, Any]:
