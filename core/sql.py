@@ -30,6 +30,28 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+#: What a JSON object is made of: keys with the SQL of their values.
+Columns = list[tuple[str, str]]
+
+_MOST_PAIRS = 50
+
+
+def select_list(columns: Columns) -> str:
+    """A select list of named values."""
+    return ", ".join(f"{sql} as {quote(key)}" for key, sql in columns)
+
+
+def json_object(columns: Columns, rows: str = "") -> str:
+    """A JSON object of values, from the one row that `rows` (FROM and WHERE) finds; null where it finds none.
+
+    PostgreSQL takes at most 100 arguments to a function; larger objects cost a little more.
+    """
+    if len(columns) > _MOST_PAIRS:
+        return f"(select row_to_json(r) from (select {select_list(columns)}{rows}) r)"
+    made = "json_build_object(" + ", ".join(f"{literal(key)}, {sql}" for key, sql in columns) + ")"
+    return f"(select {made}{rows})" if rows else made
+
+
 class Parameters:
     """Numbers the parameters of one statement; equal sources share a number.
 

@@ -9,7 +9,7 @@ from core.condition import column_sql
 from core.context import RequestContext
 from core.errors import BadInput
 from core.policy import Scope
-from core.predicate import Operand, constant
+from core.predicate import Operand
 from core.records import Field, Kind, Record, ToOne
 from core.schema.order import order_name
 from core.schema.page import Link, _Page, clause, matching
@@ -179,7 +179,7 @@ def _groups(
             value = measures.json(member, "s", part.type.name)
         columns.append(f"{value} as {quote(member.key)}")
     order = [*_group_order(selection.argument("orderBy"), record, measures), *(f"s.k{i}" for i in range(len(keys.by)))]
-    size = _size(reader, selection.argument("first"))
+    size = _size(selection.argument("first"))
     inner = ", ".join([*keys.select(), *measures.select()])
     return (
         f"(select coalesce(json_agg(r), '[]'::json) from (select {', '.join(columns)} from (select {inner} from {table}"
@@ -204,16 +204,11 @@ def _group_order(argument: Argument | None, record: Record, measures: _Measures)
     return clauses
 
 
-def _size(reader: Reader, given: Argument | None) -> str:
-    if given is None or given.is_null:
-        return reader.operand(constant(100), "int")
-
-    def check(value: Any) -> int:
-        if not isinstance(value, int) or not 0 <= value <= MOST_GROUPS:
-            raise BadInput(f"between 0 and {MOST_GROUPS} groups can be asked for")
-        return value
-
-    return reader.operand(given.operand.map(check, "group count"), "int")
+def _size(given: Argument | None) -> int:
+    size = 100 if given is None or given.is_null else given.choice
+    if not isinstance(size, int) or not 0 <= size <= MOST_GROUPS:
+        raise BadInput(f"between 0 and {MOST_GROUPS} groups can be asked for")
+    return size
 
 
 def grouped(reader: Reader, record: Record, selection: Selection, path: tuple[str, ...], scope: Scope) -> str:

@@ -18,7 +18,7 @@ from core.schema.aggregate import aggregate, grouped
 from core.schema.page import connection
 from core.schema.select import Selection
 from core.schema.where import uuid_or_none
-from core.sql import Statement, literal, quote
+from core.sql import Columns, Statement, json_object, literal, quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,7 @@ class Reader(Conditions):
 
     def read(self, roots: list[tuple[str, Callable[[Reader], str]]]) -> Read:
         """One statement for several root fields, given as (response key, what compiles it)."""
-        columns = [f"{compile_(self)} as {quote(key)}" for key, compile_ in roots]
-        text = f"select row_to_json(q) from (select {', '.join(columns)}) q"
+        text = f"select {json_object([(key, compile_(self)) for key, compile_ in roots])}"
         return Read(Statement(text, tuple(self.parameters.sources)), tuple(self.slots))
 
     def one(
@@ -75,7 +74,7 @@ class Reader(Conditions):
         columns = self.columns(record, alias, selection.under(), path)
         return (
             f"(select coalesce(json_agg(x.j order by x.n), '[]'::json) from (select array_position({wanted}, {alias}.id) as n, "
-            f"(select row_to_json(r) from (select {columns}) r) as j from {table} where {' and '.join(conditions)}) x)"
+            f"{json_object(columns)} as j from {table} where {' and '.join(conditions)}) x)"
         )
 
     def node(self, selection: Selection, path: tuple[str, ...], id_: str) -> str:
@@ -108,11 +107,11 @@ class Reader(Conditions):
         table, conditions = self.source(self.policy.scope(record.name, deleted=deleted), alias)
         conditions.insert(0, by(alias))
         columns = self.columns(record, alias, selection.under(type_), path)
-        return f"(select row_to_json(r) from (select {columns} from {table} where {' and '.join(conditions)}) r)"
+        return json_object(columns, f" from {table} where {' and '.join(conditions)}")
 
-    def columns(self, record: Record, alias: str, selections: list[Selection], path: tuple[str, ...]) -> str:
-        """The select list of a row: what is asked of the record, each under its response key."""
-        return ", ".join(f"{self._column(record, alias, s, (*path, s.key))} as {quote(s.key)}" for s in selections)
+    def columns(self, record: Record, alias: str, selections: list[Selection], path: tuple[str, ...]) -> Columns:
+        """What is asked of a row, each value under its response key."""
+        return [(s.key, self._column(record, alias, s, (*path, s.key))) for s in selections]
 
     def _column(self, record: Record, alias: str, selection: Selection, path: tuple[str, ...]) -> str:
         name = selection.name
@@ -150,7 +149,7 @@ class Reader(Conditions):
         table, conditions = self.source(self.policy.scope(relation.target), inner)
         conditions.insert(0, f"{inner}.id = {column or f'{alias}.{quote(relation.column)}'}")
         columns = self.columns(target, inner, selection.under(), path)
-        return f"(select row_to_json(r) from (select {columns} from {table} where {' and '.join(conditions)}) r)"
+        return json_object(columns, f" from {table} where {' and '.join(conditions)}")
 
     def _to_many(
         self,
@@ -165,9 +164,8 @@ class Reader(Conditions):
         return compile_(self, target, selection, path, scope, self.link(relation, alias))
 
     def _computed(self, record: Record, computed: Computed, alias: str, path: tuple[str, ...]) -> str:
-        values = [f"{self.value(record, record.fields[name], alias)} as {quote(name)}" for name in computed.requires]
         self.slots.append(Slot(path, computed))
-        return f"(select row_to_json(r) from (select {', '.join(values)}) r)"
+        return json_object([(name, self.value(record, record.fields[name], alias)) for name in computed.requires])
 
 
 def root_of(catalog: Catalog, selection: Selection) -> Callable[[Reader], str] | None:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from graphql import (
+    ArgumentNode,
     DocumentNode,
     FragmentDefinitionNode,
     GraphQLError,
@@ -14,6 +15,7 @@ from graphql import (
     GraphQLSyntaxError,
     OperationDefinitionNode,
     StringValueNode,
+    VariableNode,
     Visitor,
     parse,
     type_from_ast,
@@ -56,8 +58,11 @@ class Operation:
         return found if isinstance(found, list) else found.coerced
 
     def shape(self, variables: dict[str, Any]) -> Any:
-        """The part of the variables that decides the SQL text."""
-        return tuple((name, shape(value, self.variables[name])) for name, value in variables.items())
+        """The part of the variables that decides the SQL text; page sizes stand in it."""
+        sizes = self.prepared.sizes
+        return tuple(
+            (name, value if name in sizes else shape(value, self.variables[name])) for name, value in variables.items()
+        )
 
     def plan(self, key: Any) -> Read | None:
         return self._plans.get(key)
@@ -76,6 +81,8 @@ class Prepared:
         self.errors = errors
         self.operations: dict[str, Operation] = {}
         self.fragments: dict[str, FragmentDefinitionNode] = {}
+        #: Variables that are page sizes.
+        self.sizes: set[str] = set()
 
     def operation(self, name: str | None) -> Operation | GraphQLError:
         """The operation to run; an error where the name does not choose exactly one."""
@@ -87,6 +94,18 @@ class Prepared:
             problem = "has several operations; name one" if self.operations else "has no operation"
             return GraphQLError(f"The document {problem}.", extensions=code)
         return next(iter(self.operations.values()))
+
+
+class _Sizes(Visitor):
+    """Finds the variables that are page sizes."""
+
+    def __init__(self, found: set[str]) -> None:
+        super().__init__()
+        self.found = found
+
+    def enter_argument(self, node: ArgumentNode, *_: Any) -> None:
+        if node.name.value in ("first", "last") and isinstance(node.value, VariableNode):
+            self.found.add(node.value.name.value)
 
 
 def prepare(schema: GraphQLSchema, text: str, limits: Limits) -> Prepared:
@@ -110,6 +129,7 @@ def prepare(schema: GraphQLSchema, text: str, limits: Limits) -> Prepared:
         e.extensions = {"code": "GRAPHQL_VALIDATION_FAILED", **(e.extensions or {})}
     prepared = Prepared(document, errors[:MAX_ERRORS])
     if not errors:
+        visit(document, _Sizes(prepared.sizes))
         for definition in document.definitions:
             if isinstance(definition, FragmentDefinitionNode):
                 prepared.fragments[definition.name.value] = definition

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.arguments import Argument
 from core.condition import pattern_sql
 from core.errors import BadInput
 from core.policy import Scope
-from core.predicate import constant
 from core.records import Record
 from core.schema.order import Key, beyond, cursor_sql, keys_of
 from core.schema.select import Selection
 from core.schema.where import condition
-from core.sql import literal, quote
+from core.sql import Columns, json_object, literal, select_list
 
 if TYPE_CHECKING:
     from core.schema.compile import Reader
@@ -62,25 +61,25 @@ def connection(
     page = _Page(reader, record, selection, scope, link)
     only = [p for p in parts if p.name == "nodes"]
     plain = len(only) == 1 and not page.backward and all(p.name in ("nodes", "totalCount", "__typename") for p in parts)
-    columns: list[str] = []
+    columns: Columns = []
     if not plain and any(p.name in ("nodes", "edges", "pageInfo") for p in parts):
         page.number()
     for part in parts:
         here = (*path, part.key)
         match part.name:
             case "nodes" if plain:
-                columns.append(f"{page.nodes(part, here)} as {quote(part.key)}")
+                columns.append((part.key, page.nodes(part, here)))
             case "nodes":
-                columns.append(f"{page.list_of(page.row(part, here))} as {quote(part.key)}")
+                columns.append((part.key, page.list_of(page.row(part, here))))
             case "edges":
-                columns.append(f"{page.list_of(page.edge(part, here))} as {quote(part.key)}")
+                columns.append((part.key, page.list_of(page.edge(part, here))))
             case "pageInfo":
-                columns.append(f"{page.info(part)} as {quote(part.key)}")
+                columns.append((part.key, page.info(part)))
             case "totalCount":
-                columns.append(f"{page.total()} as {quote(part.key)}")
+                columns.append((part.key, page.total()))
             case _:
-                columns.append(f"{literal(selection.type.name)}::text as {quote(part.key)}")
-    return f"(select row_to_json(q) from (select {', '.join(columns)}{page.rows()}) q)"
+                columns.append((part.key, f"{literal(selection.type.name)}::text"))
+    return json_object(columns, page.rows())
 
 
 class _Page:
@@ -104,26 +103,19 @@ class _Page:
         self.taken: list[str] = []
         self._from = ""
 
-    # Both are compiled only where a part of the page needs them: every parameter must stand in the statement.
-
+    # Compiled only where a part of the page needs it: every parameter must stand in the statement.
     @cached_property
     def keys(self) -> list[Key]:
         keys = keys_of(self.reader, self.selection.argument("orderBy"), self.record, self.alias, self.reader.policy)
         return [k.reversed() for k in keys] if self.backward else keys
 
-    @cached_property
-    def size(self) -> str:
-        reader, given = self.reader, self.limit
-        if given is None:
-            return reader.operand(constant(reader.default_page), "int")
-        most = reader.max_page
-
-        def check(value: Any) -> int:
-            if not isinstance(value, int) or not 0 <= value <= most:
-                raise BadInput(f"a page has between 0 and {most} records")
-            return value
-
-        return reader.operand(given.operand.map(check, "page size"), "int")
+    @property
+    def size(self) -> int:
+        """The page's size. It stands in the text: PostgreSQL plans for it, and plans once."""
+        size = self.reader.default_page if self.limit is None else self.limit.choice
+        if not isinstance(size, int) or not 0 <= size <= self.reader.max_page:
+            raise BadInput(f"a page has between 0 and {self.reader.max_page} records")
+        return size
 
     def _rows(self, alias: str) -> tuple[str, list[str]]:
         table, conditions = matching(self.reader, self.record, self.selection, self.scope, self.link, alias)
@@ -142,14 +134,14 @@ class _Page:
         table, conditions = self._rows(self.alias)
         columns = self.reader.columns(self.record, self.alias, part.under(), path)
         return (
-            f"(select coalesce(json_agg(r), '[]'::json) from (select {columns} from {table}"
+            f"(select coalesce(json_agg(r), '[]'::json) from (select {select_list(columns)} from {table}"
             f"{clause(conditions)} order by {self.order()} limit {self.size}) r)"
         )
 
     def number(self) -> None:
         """Number the rows of the page, one more than asked for, so that what is taken from them can be put together."""
         table, conditions = self._rows(self.alias)
-        self._from = f"(select {self.alias}.* from {table}{clause(conditions)} order by {self.order()} limit {self.size} + 1) {self.alias}"
+        self._from = f"(select {self.alias}.* from {table}{clause(conditions)} order by {self.order()} limit {self.size + 1}) {self.alias}"
         self.taken.append("row_number() over () as n")
 
     def rows(self) -> str:
@@ -162,23 +154,23 @@ class _Page:
 
     def row(self, part: Selection, path: tuple[str, ...]) -> str:
         columns = self.reader.columns(self.record, self.alias, part.under(), path)
-        return self.take(f"(select row_to_json(r) from (select {columns}) r)")
+        return self.take(json_object(columns))
 
     def cursor(self) -> str:
         return cursor_sql(self.keys)
 
     def edge(self, part: Selection, path: tuple[str, ...]) -> str:
-        columns = []
+        columns: Columns = []
         for member in part.under():
             if member.name == "cursor":
                 value = self.cursor()
             elif member.name == "node":
                 inner = self.reader.columns(self.record, self.alias, member.under(), (*path, member.key))
-                value = f"(select row_to_json(r) from (select {inner}) r)"
+                value = json_object(inner)
             else:
                 value = f"{literal(part.type.name)}::text"
-            columns.append(f"{value} as {quote(member.key)}")
-        return self.take(f"(select row_to_json(e) from (select {', '.join(columns)}) e)")
+            columns.append((member.key, value))
+        return self.take(json_object(columns))
 
     def list_of(self, value: str) -> str:
         back = " desc" if self.backward else ""
@@ -186,7 +178,7 @@ class _Page:
 
     def info(self, part: Selection) -> str:
         more = f"coalesce(max(p.n) > {self.size}, false)"
-        columns = []
+        columns: Columns = []
         for member in part.under():
             match member.name:
                 case "hasNextPage":
@@ -200,7 +192,7 @@ class _Page:
                 case _:
                     value = f"{literal('PageInfo')}::text"
             columns.append((member.key, value))
-        return "json_build_object(" + ", ".join(f"{literal(k)}, {v}" for k, v in columns) + ")"
+        return json_object(columns)
 
     def total(self) -> str:
         alias = self.reader.alias()
