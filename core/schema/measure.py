@@ -143,9 +143,7 @@ class Measurer:
     def __init__(self, schema: GraphQLSchema, document: DocumentNode, limits: Limits) -> None:
         self._schema = schema
         self._limits = limits
-        self._fragments = {
-            d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)
-        }
+        self._fragments = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
         self._known: dict[str, Size] = {}
         self._open: set[str] = set()
         self._steps: list[tuple[int, tuple[tuple[str, int, int], ...]]] = []
@@ -211,9 +209,7 @@ class Measurer:
         if node.selection_set is None:
             return
         definition = (
-            parent.fields.get(node.name.value)
-            if isinstance(parent, GraphQLObjectType | GraphQLInterfaceType)
-            else None
+            parent.fields.get(node.name.value) if isinstance(parent, GraphQLObjectType | GraphQLInterfaceType) else None
         )
         inner = self._selections(node.selection_set, get_named_type(definition.type) if definition else None)
         if node.name.value in ("__schema", "__type"):
@@ -236,9 +232,7 @@ class Measurer:
             return 1, ""
         listed = is_list_type(get_nullable_type(definition.type))
         # Groups of records come as a list that nothing bounds; `first` is the size of each.
-        unpaged = (
-            UNPAGED if listed and "ids" not in definition.args and "pageInfo" not in parent.fields else 1
-        )
+        unpaged = UNPAGED if listed and "ids" not in definition.args and "pageInfo" not in parent.fields else 1
         for argument in node.arguments or ():
             if argument.name.value in ("first", "last", "ids"):
                 value = argument.value

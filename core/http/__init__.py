@@ -1,0 +1,1 @@
+"""The HTTP surface: GraphQL over HTTP, pages, health and metrics."""

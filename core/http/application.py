@@ -1,0 +1,83 @@
+"""The ASGI application: GraphQL straight to its endpoint, everything else through Starlette."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from core.http.endpoint import Endpoint
+from core.http.hosts import Hosts, host_of
+from core.http.pages import STATIC, Pages, graphiql
+from core.http.services import Services
+from core.settings import Settings
+
+Open = Callable[[Settings], Awaitable[Services]]
+
+
+class Application:
+    """The application of one process. Its lifespan opens and closes what it stands on.
+
+    `open_services` is what to open; tests give their own.
+    """
+
+    def __init__(self, settings: Settings, open_services: Open) -> None:
+        self.settings = settings
+        self.services: Services | None = None
+        self._open = open_services
+        self._hosts = Hosts(settings.allowed_hosts)
+        self._endpoint: Endpoint | None = None
+        self._pages = Starlette(lifespan=self._lifespan)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one ASGI scope."""
+        if scope["type"] == "http" and self._endpoint is not None:
+            path: str = scope["path"]
+            if path in ("/graphql", "/graphql/"):
+                await self._endpoint(scope, receive, send)
+                return
+            if path.startswith("/w/"):
+                slug, _, rest = path[3:].partition("/")
+                if rest in ("graphql", "graphql/"):
+                    await self._endpoint(scope, receive, send, slug)
+                    return
+            if not self._serves(scope, path):
+                await PlainTextResponse("This host name is not served here.", 400)(scope, receive, send)
+                return
+        await self._pages(scope, receive, send)
+
+    def _serves(self, scope: Any, path: str) -> bool:
+        """Whether the request's host name is one of ours; probes may use any."""
+        if self._hosts.any or path in ("/healthz", "/readyz"):
+            return True
+        host = host_of(dict(scope["headers"]).get(b"host", b""))
+        return host in self._hosts or (self.services is not None and self.services.directory.bound(host) is not None)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        services = self.services = await self._open(self.settings)
+        try:
+            self._endpoint = Endpoint(services, None if self.settings.production else graphiql())
+            app.router.routes[:] = _routes(Pages(services))
+            yield
+        finally:
+            self._endpoint = None
+            await services.close()
+            self.services = None
+
+
+def _routes(pages: Pages) -> list[Route | Mount]:
+    return [
+        Route("/", pages.front),
+        Route("/schema.graphql", pages.schema),
+        Route("/w/{slug}/schema.graphql", pages.schema),
+        Route("/healthz", pages.alive),
+        Route("/readyz", pages.ready),
+        Route("/metrics", pages.metrics),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]

@@ -1,0 +1,95 @@
+"""One request to the GraphQL endpoint and what becomes known of it on the way to its answer."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from itertools import count
+from typing import Any
+
+from core.context import Actor, Workspace
+from core.http.accept import GRAPHQL, JSON, Accepted, accepted
+from core.http.refusal import Headers
+
+_REQUEST_ID = re.compile(rb"[\w.:-]{1,128}")
+_OWN = os.urandom(6).hex()
+_NUMBERS = count(1)
+
+_COMMON = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"vary", b"accept, accept-encoding, authorization, origin"),
+)
+_STORED_NOWHERE = (b"cache-control", b"no-store")
+#: The header lists of answers by media type: they differ in nothing else.
+_HEADERS = {
+    media: ((b"content-type", f"{media}; charset=utf-8".encode()), *_COMMON, _STORED_NOWHERE)
+    for media in (GRAPHQL, JSON)
+}
+#: The same for answers to GET, which their client may keep and ask about again.
+_KEPT = {media: (*headers[:-1], (b"cache-control", b"private, no-cache")) for media, headers in _HEADERS.items()}
+
+
+class Exchange:
+    """A request being answered. What is found out about it is kept here for the log and the metrics."""
+
+    __slots__ = (
+        "accept", "actor", "codes", "headers", "kind", "method", "operation", "request_id", "scope", "started",
+        "statements", "workspace",
+    )  # fmt: skip
+
+    def __init__(self, scope: Any) -> None:
+        self.started = time.perf_counter()
+        self.scope = scope
+        self.method: str = scope["method"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.accept: Accepted = accepted(self.headers.get(b"accept", b""))
+        given = self.headers.get(b"x-request-id")
+        self.request_id = given.decode() if given and _REQUEST_ID.fullmatch(given) else f"{_OWN}-{next(_NUMBERS):x}"
+        self.workspace: Workspace | None = None
+        self.actor: Actor | None = None
+        self.kind = ""
+        self.operation = ""
+        self.codes: tuple[str, ...] = ()
+        self.statements = 0
+
+    def answer_headers(self, length: int, extra: Headers = ()) -> list[tuple[bytes, bytes]]:
+        """The headers of an answer of `length` bytes."""
+        kept = _KEPT if self.method == "GET" else _HEADERS
+        return [
+            *kept[self.accept.media or GRAPHQL],
+            (b"content-length", b"%d" % length),
+            (b"x-request-id", self.request_id.encode()),
+            *extra,
+        ]
+
+    @property
+    def preflighted(self) -> bool:
+        """Whether the request carries what a page of another origin can send only after a preflight."""
+        headers = self.headers
+        return (
+            b"graphql-require-preflight" in headers
+            or b"apollo-require-preflight" in headers
+            or b"x-apollo-operation-name" in headers
+            or self.content_type == b"application/json"
+        )
+
+    @property
+    def asks(self) -> bool:
+        """Whether a GET names an operation, so that it is no visit to the page."""
+        query: bytes = self.scope["query_string"]
+        return any(part in query for part in (b"query=", b"documentId=", b"extensions="))
+
+    @property
+    def content_type(self) -> bytes:
+        """The media type of the body, without parameters."""
+        return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+    @property
+    def token(self) -> str | None:
+        """The bearer token; empty where the client identifies itself by other means; None where not at all."""
+        given = self.headers.get(b"authorization")
+        if given is None:
+            return None
+        scheme, _, token = given.partition(b" ")
+        return token.strip().decode("latin-1") if scheme.lower() == b"bearer" else ""

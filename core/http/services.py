@@ -1,0 +1,88 @@
+"""What the HTTP surface stands on, opened once per process."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from core.auth import Authenticator
+from core.database import Database
+from core.features import Features
+from core.http.access import AccessLog
+from core.http.directory import Directory
+from core.http.documents import Documents
+from core.http.metrics import Metrics
+from core.schema.measure import Limits
+from core.settings import Settings
+from core.workspaces import Workspaces
+
+
+@dataclass(slots=True)
+class Services:
+    """The parts of an open application."""
+
+    settings: Settings
+    database: Database
+    features: Features
+    authenticator: Authenticator
+    directory: Directory
+    documents: Documents
+    limits: Limits
+    metrics: Metrics
+    access: AccessLog
+    closing: AsyncExitStack
+
+    async def close(self) -> None:
+        """Close everything that was opened, last first."""
+        self.access.flush()
+        await self.closing.aclose()
+
+
+async def open_services(settings: Settings) -> Services:
+    """Open everything an application stands on.
+
+    Raises ConfigError or DatabaseError, with nothing left open.
+    """
+    async with AsyncExitStack() as stack:
+        database = await Database.open(settings)
+        stack.push_async_callback(database.close)
+        return await services_over(database, settings, stack)
+
+
+async def services_over(database: Database, settings: Settings, closing: AsyncExitStack) -> Services:
+    """The services over an open database; they take over what `closing` holds once they are complete."""
+    authenticator = Authenticator(database, settings)
+    await authenticator.start()
+    features = Features(database, settings)
+    closing.push_async_callback(features.close)
+    directory = Directory(database, Workspaces(database), settings.default_workspace)
+    closing.push_async_callback(directory.close)
+    await directory.open()
+    return Services(
+        settings,
+        database,
+        features,
+        authenticator,
+        directory,
+        Documents(database),
+        limits_of(settings),
+        Metrics(),
+        AccessLog(settings),
+        closing.pop_all(),
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits on documents that the settings ask for."""
+    return Limits(
+        tokens=settings.max_tokens,
+        depth=settings.max_depth,
+        aliases=settings.max_aliases,
+        directives=settings.max_directives,
+        fields=settings.max_fields,
+        root_fields=settings.max_root_fields,
+        cost=settings.max_cost,
+        default_page=settings.default_page_size,
+        max_page=settings.max_page_size,
+        introspection=not settings.production,
+    )
