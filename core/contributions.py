@@ -27,6 +27,7 @@ from core.records import Catalog, EnumType, Extension, RecordType
 from core.schema.composition import Composition
 from core.schema.declared import CORE
 from core.schema.mutations import standard_mutations
+from core.schema.transfer import transfer_mutations
 
 Item = TypeVar("Item")
 
@@ -256,7 +257,7 @@ def _compose(
         fingerprint,
         catalog,
         operations.queries,
-        _unique([*standard_mutations(catalog), *operations.mutations]),
+        _unique([*standard_mutations(catalog), *transfer_mutations(catalog), *operations.mutations]),
         operations.objects,
         operations.error_codes,
         _narrowings(catalog, hooks),
