@@ -1,0 +1,75 @@
+"""The command `crm`. Every error ends it with one line on standard error and exit code 1."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from core.commands import demo, doctor, migrate, plugin, schema, serve, user, worker, workspace
+
+app = typer.Typer(
+    name="crm",
+    help="A headless CRM: one GraphQL endpoint per workspace, everything beyond a small core added by plugins.",
+    epilog="Settings come from the environment (CRM_PORT=9000) and from the file that CRM_CONFIG names.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(demo.demo)
+app.command()(serve.serve)
+app.command()(worker.worker)
+app.command()(migrate.migrate)
+app.command()(doctor.doctor)
+app.add_typer(workspace.app, name="workspace")
+app.add_typer(user.app, name="user")
+app.command()(user.token)
+app.add_typer(plugin.app, name="plugin")
+app.add_typer(schema.app, name="schema")
+
+
+@app.callback(invoke_without_command=True)
+def crm(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    """Let `crm --version` work without a command."""
+    if version:
+        from importlib.metadata import version as installed  # noqa: PLC0415
+
+        typer.echo(f"headless-crm {installed('headless-crm')}")
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments` (those of the process by default) and end the process."""
+    sys.exit(_status(arguments))
+
+
+def _status(arguments: Sequence[str] | None) -> int:
+    from core.errors import CrmError  # noqa: PLC0415
+
+    try:
+        status = app(args=arguments, prog_name="crm", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except CrmError as error:
+        return _failed(error.message)
+    except typer.TyperException as error:
+        return _failed(error.format_message())
+    except (typer.Abort, KeyboardInterrupt):
+        return _failed("stopped", 130)
+    except BrokenPipeError:
+        # The reader has gone, as `head` does: nothing may be written any more, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get("CRM_LOG_LEVEL") == "debug":  # else one line, for people
+            raise
+        # PostgreSQL repeats rows on the further lines.
+        reason = next(iter(str(error).splitlines()), "")
+        return _failed(f"{type(error).__name__}: {reason} (CRM_LOG_LEVEL=debug shows where)")
+
+
+def _failed(message: str, status: int = 1) -> int:
+    line = " ".join(message.split())
+    typer.echo(f"{typer.style('error:', fg='red')} {line}", err=True)
+    return status

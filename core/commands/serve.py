@@ -1,0 +1,170 @@
+# ruff: noqa: PLC0415 - heavy modules are imported where they are needed: `crm --help` answers at once
+"""`crm serve`: the HTTP server, in one process or several."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from core.commands.console import load_settings, on_stop, run
+
+if TYPE_CHECKING:
+    from core.errors import ConfigError
+    from core.settings import Settings
+
+#: Seconds that requests and subscriptions have left when the server is told to stop.
+LAST_SECONDS = 5
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; CRM_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; CRM_PORT.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that answer.")] = 1,
+) -> None:
+    """Serve the workspaces over HTTP until Ctrl-C or SIGTERM."""
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = load_settings(**given)
+    listener = listen(settings.host, settings.port)
+    with listener:
+        if workers == 1:
+            run(_alone(settings, listener))
+        else:
+            _many(settings, listener, workers)
+
+
+async def _alone(settings: Settings, listener: socket.socket) -> None:
+    from core.app import build_app
+
+    async with opened(build_app(settings)) as app:
+        await answer(settings, app, listener)
+
+
+def _many(settings: Settings, listener: socket.socket, workers: int) -> None:
+    """Let uvicorn keep so many processes alive; this one only holds the embedded server for them."""
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    from core import embedded
+    from core.log import configure
+
+    server = None if settings.database_url else embedded.start(settings.data_dir, settings.postgres_bin)
+    try:
+        run(_check(settings))
+        configure(settings)
+        # Only what the environment says reaches the others.
+        os.environ |= {"CRM_HOST": settings.host, "CRM_PORT": str(settings.port)}
+        config = uvicorn.Config(
+            "core.commands.serve:application", factory=True, lifespan="on", workers=workers, **_options()
+        )
+        Multiprocess(config, [listener]).run()
+    finally:
+        if server is not None:
+            server.stop()
+
+
+async def _check(settings: Settings) -> None:
+    """Raise here, in one line, what would else be raised in every worker again and again."""
+    from core.app import build_app
+
+    async with opened(build_app(settings)):
+        pass
+
+
+def application() -> Any:
+    """The application of one worker, as the environment configures it."""
+    from core.app import build_app
+    from core.settings import Settings
+
+    return build_app(Settings.load())
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take a port without letting anybody in yet. Raises ConfigError where it is in use or cannot be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise _taken(host, port, error) from error
+    return listener
+
+
+def _taken(host: str, port: int, error: OSError) -> ConfigError:
+    from core.errors import ConfigError
+
+    reason = "it is in use" if error.errno == errno.EADDRINUSE else (error.strerror or str(error)).lower()
+    return ConfigError(f"cannot listen on {host} port {port}: {reason}; choose another port", host=host, port=port)
+
+
+@asynccontextmanager
+async def opened(app: Any) -> AsyncIterator[Any]:
+    """An ASGI application between its startup and its shutdown; what it raises at startup is raised here."""
+    events: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    started = asyncio.Event()
+
+    async def send(event: dict[str, Any]) -> None:
+        if event["type"] == "lifespan.startup.complete":
+            started.set()
+
+    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+    life = asyncio.ensure_future(app(scope, events.get, send))
+    waiting = asyncio.ensure_future(started.wait())
+    await events.put({"type": "lifespan.startup"})
+    try:
+        await asyncio.wait((life, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if not started.is_set():
+            await life
+        yield app
+    finally:
+        waiting.cancel()
+        await events.put({"type": "lifespan.shutdown"})
+        await life
+
+
+async def answer(
+    settings: Settings, app: Any, listener: socket.socket, ready: Callable[[], None] = lambda: None
+) -> None:
+    """Answer requests on a listening socket until SIGINT or SIGTERM; `ready` is called when it does."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """One that leaves the signals to `on_stop`: uvicorn raises them again, before the application is closed."""
+
+        @contextmanager
+        def capture_signals(self) -> Generator[None, None, None]:
+            yield
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            ready()
+
+    try:
+        # Two sockets may be bound to one port as long as neither listens.
+        listener.listen()
+    except OSError as error:
+        raise _taken(settings.host, settings.port, error) from error
+    server = Server(uvicorn.Config(app, lifespan="off", **_options()))
+    on_stop(lambda number: server.handle_exit(number, None))
+    await server.serve([listener])
+
+
+def _options() -> dict[str, Any]:
+    return {
+        "http": "httptools",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": LAST_SECONDS,
+    }
