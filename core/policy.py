@@ -123,7 +123,7 @@ class Policy:
             return rules
         if t.follows:
             # Links and journal rows have no grants of their own: whoever reached their record reads them.
-            allowed = TRUE if reached else FALSE
+            allowed: Predicate = TRUE if reached else FALSE
             if reached and t.about and reached != record.fields[t.about[1]].column:
                 allowed = self._about(record, *t.about)
             rules.append(Rule("follows", "belongs to a record that may be read", allowed))
