@@ -20,6 +20,7 @@ from core.errors import Unauthenticated
 from core.grants import NOBODY
 from core.settings import Settings
 
+#: Where changes of access are announced, with the slug of their workspace; an empty one is every workspace.
 CHANNEL = "crm_access"
 ANONYMOUS = Actor(ActorKind.USER, NOBODY)
 
@@ -102,7 +103,7 @@ class Authenticator:
         self._drop(slug)
 
     def _drop(self, slug: str | None) -> None:
-        for key in [k for k in self._actors if slug is None or k[0] == slug]:
+        for key in [k for k in self._actors if not slug or k[0] == slug]:
             del self._actors[key]
 
     async def _resolve(self, workspace: Workspace, token: str) -> Actor:

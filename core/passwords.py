@@ -10,6 +10,7 @@ from uuid import UUID
 import argon2
 import asyncpg
 
+from core.auth import CHANNEL
 from core.errors import BadInput
 from core.messages import text
 from core.rows import new_id
@@ -98,6 +99,8 @@ async def set_password(connection: asyncpg.Connection, user_id: UUID, password: 
     if login is None:
         raise BadInput("there is no such user")
     await replace(connection, user_id, await _usable(password, login))
+    # The connection knows no slug, and this is rare enough to let every workspace be asked anew.
+    await connection.execute("select pg_notify($1, '')", CHANNEL)
 
 
 async def replace(connection: asyncpg.Connection, user_id: UUID, kept: str, keep_session: UUID | None = None) -> None:
