@@ -63,7 +63,11 @@ def find(package: str) -> Path:
         if spec is None or spec.submodule_search_locations is None:
             break
         full = ".".join(package.split(".")[:depth])
-        spec = PathFinder.find_spec(full, list(spec.submodule_search_locations)) if name else None
+        try:
+            spec = PathFinder.find_spec(full, list(spec.submodule_search_locations)) if name else None
+        except KeyError:
+            # A folder without a module asks for its parent, which nobody has imported.
+            spec = None
     if spec is None or spec.submodule_search_locations is None:
         raise PluginError(f"the package {package} is not installed", package=package)
     for folder in spec.submodule_search_locations:
