@@ -54,7 +54,8 @@ def _status(arguments: Sequence[str] | None) -> int:
     except CrmError as error:
         return _failed(error.message)
     except typer.TyperException as error:
-        return _failed(error.format_message())
+        # Without a message it was the help that was printed.
+        return _failed(message) if (message := error.format_message()) else 1
     except (typer.Abort, KeyboardInterrupt):
         return _failed("stopped", 130)
     except BrokenPipeError:

@@ -69,7 +69,8 @@ async def _database(opened: Deployment) -> Finding:
 
     async with opened.database.admin() as connection:
         version = await connection.fetchval("show server_version")
-    return Finding("database", True, f"PostgreSQL {version} at {address(opened.database.dsn)}")
+    where = address(opened.database.dsn) if opened.settings.database_url else "the embedded server's"
+    return Finding("database", True, f"PostgreSQL {version}, {where}")
 
 
 def _plugins(opened: Deployment) -> list[Finding]:

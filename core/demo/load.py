@@ -25,12 +25,16 @@ from core.passwords import set_password
 from core.pool import Connection
 from core.rows import new_id
 from core.schema.composition import Composition
+from core.sql import quote
 from core.tokens import digest
 
 KEY = "demo"
 SEED = 7
 BATCH = 1000
 KEY_NAME = "demo"
+
+#: The record types of customer groups, which a plugin brings.
+GROUP, MEMBER = "Group", "GroupMember"
 
 #: What `core.seed` calls the generator's roles.
 ROLES: dict[Role, str] = {
@@ -119,7 +123,7 @@ class Loader:
 
         Raises DatabaseError where another process loads the same workspace.
         """
-        users = await self._people()
+        users, groups = await self._known()
         at = start
         generated = 0
         for batch in start.data().customers(BATCH):
@@ -130,7 +134,7 @@ class Loader:
             after = replace(at, loaded=generated)
             async with self._database.transaction(self._workspace, statement_timeout_ms=0) as connection:
                 await self._advance(connection, at, after)
-                committed = await self._load(connection, missing, users)
+                committed = await self._load(connection, missing, users, groups)
             if committed is not None:
                 await self._hooks.announce("committed", change_set=committed)
             at = after
@@ -190,12 +194,27 @@ class Loader:
         )
         members = ({"teamId": id_, "userId": users[login]} for id_, team in teams for login in team["members"])
         await changes.create("TeamMember", members)
+        if self._grouped:
+            await changes.create(GROUP, (_camel(group, drop=set()) for group in data.groups))
+            others = [id_ for name, id_ in roles.items() if name != ROLES["admin"]]
+            read = {"recordType": GROUP, "action": "read", "scope": "ALL"}
+            await changes.create("PermissionGrant", ({"roleId": id_, **read} for id_ in others))
         await changes.finish()
 
-    async def _people(self) -> dict[str, UUID]:
-        """The ids of users by login."""
+    @property
+    def _grouped(self) -> bool:
+        return GROUP in self._catalog and MEMBER in self._catalog
+
+    async def _known(self) -> tuple[dict[str, UUID], dict[tuple[str, str], UUID]]:
+        """The ids of users by login, and of groups by family and name."""
+        groups = {}
         async with self._database.connection(self._workspace) as connection:
-            return {row["login"]: row["id"] for row in await _users(connection)}
+            users = {row["login"]: row["id"] for row in await _users(connection)}
+            if self._grouped:
+                table = quote(self._catalog[GROUP].type.tablename)
+                rows = await connection.fetch(f"select id, family, name from {table} where deleted_at is null")
+                groups = {(row["family"], row["name"]): row["id"] for row in rows}
+        return users, groups
 
     async def _advance(self, connection: Connection, at: Progress, after: Progress) -> None:
         status = await connection.execute(
@@ -204,12 +223,21 @@ class Loader:
         if status != "UPDATE 1":
             raise _busy(self._workspace)
 
-    async def _load(self, connection: Connection, batch: list[Customer], users: dict[str, UUID]) -> Committed | None:
+    async def _load(
+        self,
+        connection: Connection,
+        batch: list[Customer],
+        users: dict[str, UUID],
+        groups: dict[tuple[str, str], UUID],
+    ) -> Committed | None:
         changes = self._changes(connection, "demoCustomers")
         await changes.create("Customer", (_customer(c, users) for c in batch))
         await changes.create("Contact", _contacts(batch))
         now = changes.context.now
         await changes.create("Opportunity", (_opportunity(c, o, users, now) for c in batch for o in c["opportunities"]))
+        held = [{"customerId": c["id"], "groupId": groups[g]} for c in batch for g in c["groups"] if g in groups]
+        if held:
+            await changes.create(MEMBER, held)
         return await changes.finish()
 
     async def _settle(self) -> None:
@@ -220,8 +248,9 @@ class Loader:
                 await connection.execute(
                     "select setval('customer_code_seq', (select count(*) from customer) + 1, false)"
                 )
-                for record in ("Customer", "Contact", "Opportunity"):
-                    await connection.execute(f"vacuum (analyze) {self._catalog[record].type.tablename}")
+                for record in ("Customer", "Contact", "Opportunity", GROUP, MEMBER):
+                    if record in self._catalog:
+                        await connection.execute(f"vacuum (analyze) {quote(self._catalog[record].type.tablename)}")
             finally:
                 await connection.execute("reset statement_timeout")
 
