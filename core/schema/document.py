@@ -54,7 +54,9 @@ class Operation:
         """The coerced variables, or what is wrong with them."""
         if not self.variables:
             return {}
-        found = get_variable_values(self.schema, self.node.variable_definitions or (), given, max_errors=MAX_ERRORS)
+        found = get_variable_values(
+            self.schema, self.node.variable_definitions or (), given, max_errors=MAX_ERRORS, hide_suggestions=True
+        )
         return found if isinstance(found, list) else found.coerced
 
     def shape(self, variables: dict[str, Any]) -> Any:
@@ -113,8 +115,8 @@ def prepare(schema: GraphQLSchema, text: str, limits: Limits) -> Prepared:
     try:
         document = parse(text, max_tokens=limits.tokens)
         measures = _measure(schema, document, limits)
-        if isinstance(measures, str):
-            return Prepared(document, [GraphQLError(measures, extensions={"code": "LIMIT_EXCEEDED"})])
+        if isinstance(measures, GraphQLError):
+            return Prepared(document, [measures])
         if "\\u" in text and _holds_nul(document):
             error = GraphQLError("Text must not hold NUL.", extensions={"code": "BAD_USER_INPUT"})
             return Prepared(document, [error])
@@ -139,7 +141,7 @@ def prepare(schema: GraphQLSchema, text: str, limits: Limits) -> Prepared:
     return prepared
 
 
-def _measure(schema: GraphQLSchema, document: DocumentNode, limits: Limits) -> dict[str, Measure] | str:
+def _measure(schema: GraphQLSchema, document: DocumentNode, limits: Limits) -> dict[str, Measure] | GraphQLError:
     """The measure of each operation by name, or what is over a limit. It bounds what validation costs."""
     measurer = Measurer(schema, document, limits)
     found: dict[str, Measure] = {}
@@ -147,7 +149,10 @@ def _measure(schema: GraphQLSchema, document: DocumentNode, limits: Limits) -> d
         if isinstance(definition, OperationDefinitionNode):
             measure = measurer.measure(definition)
             if excess := measure.excess(limits):
-                return excess
+                return GraphQLError(excess, extensions={"code": "LIMIT_EXCEEDED"})
+            if measure.size.introspects and not limits.introspection:
+                code = {"code": "GRAPHQL_VALIDATION_FAILED"}
+                return GraphQLError("Introspection is switched off.", extensions=code)
             found[definition.name.value if definition.name else ""] = measure
     return found
 

@@ -94,8 +94,6 @@ class Measure:
     def excess(self, limits: Limits) -> str:
         """What is over its limit, in words; empty where nothing is."""
         size = self.size
-        if size.introspects and not limits.introspection:
-            return "Introspection is switched off."
         for name, value, limit in (
             ("nesting of fragments", size.nesting, limits.depth * NESTING),
             ("depth", size.depth, limits.depth),
