@@ -280,13 +280,15 @@ CORE_JOBS: tuple[JobType, ...] = ()
 def job_types(hooks: Hooks) -> dict[str, JobType]:
     """The kinds of job of a composition's plugins and of the core, by kind.
 
-    Raises CompositionError naming both contributors of one kind, PluginError for a plugin that fails.
+    Raises CompositionError for a kind that is not named after its plugin or declared twice, PluginError for a plugin
+    that fails.
     """
-    found = {job_type.kind: ("core", job_type) for job_type in CORE_JOBS}
+    found = {job_type.kind: job_type for job_type in CORE_JOBS}
     for plugin, contributed in hooks.contribute("jobs"):
         for job_type in contributed:
+            if not job_type.kind.startswith(f"{plugin}."):
+                raise CompositionError(f"the job {job_type.kind!r} of {plugin} must begin with {plugin!r} and a dot")
             if job_type.kind in found:
-                taken = found[job_type.kind][0]
-                raise CompositionError(f"job {job_type.kind!r} of {plugin} is already declared by {taken}")
-            found[job_type.kind] = (plugin, job_type)
-    return {kind: job_type for kind, (_, job_type) in found.items()}
+                raise CompositionError(f"{plugin} declares the job {job_type.kind!r} twice")
+            found[job_type.kind] = job_type
+    return found
