@@ -17,7 +17,7 @@ import asyncpg
 import orjson
 from piccolo.conf.apps import AppConfig
 
-from core import explain, migrate, signin
+from core import explain, membership, migrate, signin
 from core.context import Workspace
 from core.contributions import Chosen, Composed, FeatureSet, Operations, compose
 from core.customfields import COLUMNS, CustomField
@@ -66,7 +66,7 @@ ABILITIES: Mapping[str, str] = {
 def core_operations(features: Features) -> Operations:
     """What core contributes beside its record types: sign-in, explanations, undo, plugins and custom fields."""
     return (
-        Operations(mutations=(UNDO,), error_codes=ERROR_CODES, abilities=ABILITIES)
+        Operations(mutations=(UNDO, *membership.MUTATIONS), error_codes=ERROR_CODES, abilities=ABILITIES)
         + Operations(signin.QUERIES, signin.MUTATIONS, signin.OBJECTS, signin.ERROR_CODES)
         + Operations(explain.QUERIES, objects=explain.OBJECTS)
         + operations_of(features)

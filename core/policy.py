@@ -110,6 +110,8 @@ class Policy:
 
     def demand_action(self, record: str, action: str) -> None:
         """Raise Forbidden unless some role grants the action on at least some rows."""
+        if (ability := self.catalog[record].type.ability) and action != "read":
+            self.demand(ability)
         if self.grants.reach(record, action) is Reach.NONE:
             raise Forbidden(f"you may not {action} {record}", record=record, action=action)
 
@@ -120,6 +122,8 @@ class Policy:
         reach = self.grants.reach(t.name, action)
         parent = record.to_one[t.parent] if t.parent else None
         if reach is Reach.NONE and not t.follows:
+            return rules
+        if action != "read" and t.ability and not self.grants.able(t.ability):
             return rules
         if t.follows:
             # Links and journal rows have no grants of their own: whoever reached their record reads them.

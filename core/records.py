@@ -213,7 +213,7 @@ class RecordType:
     """A declared kind of record: a Piccolo table plus the fields and relations it shows.
 
     `owner` is the column of the owning user and `viewers` the link type that lists who else may see a row;
-    `parent` names the to-one relation a child follows in policy; a type that `follows` has no grants at all and
+    `ability` is demanded, besides the grants, of whoever writes. `parent` names the to-one relation a child follows in policy; a type that `follows` has no grants at all and
     is read by whoever reached it through a relation (links, journal rows), and where it tells of records of other
     types, `about` names its fields for their type and id, so that it tells nobody of what he may not read. `exposed` types have root fields. Types with
     `soft_delete` keep deleted rows (`deleted_at`) for restoring; others are really removed, and undo puts them
@@ -233,6 +233,7 @@ class RecordType:
     parent: str = ""
     actions: tuple[str, ...] = ("read", "create", "update", "delete", "restore")
     exposed: bool = True
+    ability: str = ""
     follows: bool = False
     about: tuple[str, str] | None = None
     soft_delete: bool = True

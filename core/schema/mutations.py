@@ -164,7 +164,7 @@ def _act(record: Record, action: str) -> Any:
 def _bulk(record: Record, action: str) -> Any:
     async def run(call: Call) -> Payload:
         if action == "restore":
-            target = Target(ids=tuple(_ids(call, record, call.input["ids"], ("input", "ids"))), path=("input", "ids"))
+            target = Target(ids=tuple(ids_of(call, record, call.input["ids"], ("input", "ids"))), path=("input", "ids"))
             await call.changes.restore(record.name, target)
             return counted(call)
         target = bulk_target(call, record)
@@ -179,7 +179,7 @@ def _bulk(record: Record, action: str) -> Any:
 
 def one_target(call: Call, record: Record) -> Target:
     """The record that `input.id` names; an id that cannot be one is not found."""
-    return Target(ids=tuple(_ids(call, record, [call.input["id"]], ("input", "id"))))
+    return Target(ids=tuple(ids_of(call, record, [call.input["id"]], ("input", "id"))))
 
 
 def bulk_target(call: Call, record: Record, name: str = "target") -> Target:
@@ -194,10 +194,11 @@ def bulk_target(call: Call, record: Record, name: str = "target") -> Target:
     if where is not None:
         return Target(predicate=condition(where, record, call.policy), variables=call.variables)
     path = ("input", name, "ids")
-    return Target(ids=tuple(_ids(call, record, call.input[name]["ids"], path)), path=path)
+    return Target(ids=tuple(ids_of(call, record, call.input[name]["ids"], path)), path=path)
 
 
-def _ids(call: Call, record: Record, ids: list[str], path: tuple[str, ...]) -> Iterator[UUID]:
+def ids_of(call: Call, record: Record, ids: list[str], path: tuple[str, ...]) -> Iterator[UUID]:
+    """Ids as they were given, as UUIDs. One that cannot be a UUID is not found: refused, or reported and left out."""
     for given in ids:
         found = uuid_or_none(given)
         if found is None:

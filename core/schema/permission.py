@@ -90,6 +90,7 @@ USER = RecordType(
         *AUDITORS,
     ),
     labels={"vi": "Người dùng", "en": "User"},
+    ability="users",
 )
 
 TEAM = RecordType(
@@ -181,6 +182,7 @@ ROLE = RecordType(
         *AUDITORS,
     ),
     labels={"vi": "Vai trò", "en": "Role"},
+    ability="roles",
 )
 
 USER_ROLE = RecordType(
@@ -254,6 +256,7 @@ PERMISSION_GRANT = RecordType(
     versioned=False,
     default_order=(("recordType", False), ("action", False)),
     labels={"vi": "Quyền", "en": "Permission"},
+    ability="roles",
 )
 
 FIELD_RULE = RecordType(
@@ -289,4 +292,5 @@ FIELD_RULE = RecordType(
     versioned=False,
     default_order=(("recordType", False), ("field", False)),
     labels={"vi": "Quy tắc trường", "en": "Field rule"},
+    ability="roles",
 )
