@@ -14,7 +14,7 @@ from graphql import GraphQLObjectType, print_ast
 from graphql.execution.values import get_argument_values
 
 from core.arguments import Argument, argument_of
-from core.changes import ChangeSet, Committed
+from core.changes import ACCESS, ChangeSet, Committed
 from core.errors import BadInput, IdempotencyConflict, Refused, Unauthenticated, UserError
 from core.messages import text
 from core.operations import Call, Mutation, Payload
@@ -128,6 +128,9 @@ class Mutator:
         except _Roll as rolled:
             return orjson.Fragment(rolled.answer)
         if committed is not None:
+            if ACCESS & committed.touched.keys() and (auth := running.context.extra.get("auth")):
+                # Other processes hear of it by NOTIFY; this one does not wait for that.
+                auth.forget(running.context.workspace.slug)
             await running.composition.hooks.announce("committed", change_set=committed)
         return orjson.Fragment(answer)
 
