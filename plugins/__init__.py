@@ -1,0 +1,1 @@
+"""The plugins that come with headless-crm; each could as well be a package of its own."""

@@ -1,0 +1,344 @@
+"""The groups plugin, through GraphQL on real tables."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from core.context import Workspace
+from core.database import Database
+from core.features import Features
+from core.grants import Reach
+from core.plugins import PluginRegistry
+from tests.conftest import NewWorkspace
+from tests.switching import Desk, actor
+
+CREATE = """mutation($input: GroupCreateInput!) {
+  groupCreate(input: $input) { group { id } userErrors { code path message } } }"""
+WHERE = """query($where: CustomerWhere) {
+  customers(where: $where, orderBy: [{field: NAME}]) { nodes { name } totalCount } }"""
+BULK = """mutation($input: CustomersGroups%sInput!, $dryRun: Boolean! = false) {
+  customersGroups%s(input: $input, dryRun: $dryRun) {
+    counts customers { name groups(orderBy: [{field: NAME}], first: 9) { nodes { name } } }
+    userErrors { code path } changeSet { id } } }"""
+MOVE, ADD, REMOVE = (BULK % (n, n) for n in ("Move", "Add", "Remove"))
+UNDO = "mutation($id: ID!) { changeSetUndo(input: {id: $id}) { conflicts userErrors { code } changeSet { id } } }"
+
+
+@pytest.fixture(scope="module")
+async def desk(database: Database, module_workspace: Workspace) -> AsyncIterator[Desk]:
+    features = Features(database, registry=PluginRegistry.discover(["plugins.groups"]))
+    await features.enable(module_workspace, "groups")
+    yield Desk(database, features, module_workspace)
+    await features.close()
+
+
+async def group(desk: Desk, name: str, **values: Any) -> str:
+    made = await desk.do(CREATE, input={"name": name, **values})
+    assert made["userErrors"] == []
+    return made["group"]["id"]
+
+
+async def put(desk: Desk, customer: str, *groups: str) -> None:
+    done = await desk.do(ADD, input={"target": {"ids": [customer]}, "groupIds": list(groups)})
+    assert done["userErrors"] == []
+
+
+async def groups_of(desk: Desk, customer: str) -> list[str]:
+    found = await desk.do(
+        "query($id: ID!) { customer(id: $id) { groups(orderBy: [{field: NAME}]) { nodes { name } } } }", id=customer
+    )
+    return [g["name"] for g in found["groups"]["nodes"]]
+
+
+@pytest.fixture(scope="module")
+async def four(desk: Desk) -> dict[str, str]:
+    """Customers in A only, in B only, in both and in neither, and the groups A and B."""
+    ids = {name: await desk.customer(name, source="modes") for name in ("a", "b", "both", "neither")}
+    ids |= {name: await group(desk, name, family="modes") for name in ("A", "B")}
+    await put(desk, ids["a"], ids["A"])
+    await put(desk, ids["b"], ids["B"])
+    await put(desk, ids["both"], ids["A"], ids["B"])
+    return ids
+
+
+async def matching(desk: Desk, groups: Any, **more: Any) -> set[str]:
+    where = {"source": {"eq": "modes"}, "groups": groups, **more}
+    found = await desk.do(WHERE, where=where)
+    names = {c["name"] for c in found["nodes"]}
+    assert found["totalCount"] == len(names)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("modes", "expected"),
+    [
+        ({"and": "AB"}, {"both"}),
+        ({"or": "AB"}, {"a", "b", "both"}),
+        ({"not": "AB"}, {"a", "b", "neither"}),
+        ({"none": "AB"}, {"neither"}),
+        ({"and": "A"}, {"a", "both"}),
+        ({"or": "A"}, {"a", "both"}),
+        ({"not": "A"}, {"b", "neither"}),
+        ({"none": "A"}, {"b", "neither"}),
+        ({"and": "AA"}, {"a", "both"}),
+        ({"not": "AAB"}, {"a", "b", "neither"}),
+        ({"or": "AB", "not": "AB"}, {"a", "b"}),
+        ({"and": "A", "none": "B"}, {"a"}),
+        ({"or": "A", "and": "B"}, {"both"}),
+        ({"none": "A", "not": "B"}, {"neither"}),
+    ],
+)
+async def test_filter_modes(desk: Desk, four: dict[str, str], modes: dict[str, str], expected: set[str]) -> None:
+    assert await matching(desk, {m: [four[n] for n in names] for m, names in modes.items()}) == expected
+
+
+@pytest.mark.parametrize("unknown", [str(uuid4()), "not-an-id"])
+async def test_nobody_is_in_an_unknown_group(desk: Desk, four: dict[str, str], unknown: str) -> None:
+    everyone = {"a", "b", "both", "neither"}
+    assert await matching(desk, {"and": [four["A"], unknown]}) == set()
+    assert await matching(desk, {"or": [four["A"], unknown]}) == {"a", "both"}
+    assert await matching(desk, {"not": [four["A"], unknown]}) == everyone
+    assert await matching(desk, {"none": [unknown]}) == everyone
+
+
+async def test_nothing_given_matches_nothing(desk: Desk, four: dict[str, str]) -> None:
+    for mode in ("and", "or", "not", "none"):
+        assert await matching(desk, {mode: []}) == set(), mode
+        assert await matching(desk, {mode: None}) == set(), mode
+    assert await matching(desk, {}) == set()
+    literal = await desk.do('{ customers(where: {source: {eq: "modes"}, groups: {none: []}}) { nodes { name } } }')
+    assert literal["nodes"] == []
+
+
+async def test_the_filter_combines_with_others(desk: Desk, four: dict[str, str]) -> None:
+    assert await matching(desk, {"or": [four["A"]]}, name={"eq": "both"}) == {"both"}
+    either = [{"groups": {"and": [four["A"], four["B"]]}}, {"name": {"eq": "neither"}}]
+    where = {"source": {"eq": "modes"}, "or": either}
+    found = await desk.do(WHERE, where=where)
+    assert [c["name"] for c in found["nodes"]] == ["both", "neither"]
+    negated = {"source": {"eq": "modes"}, "not": {"groups": {"or": [four["A"]]}}}
+    assert {c["name"] for c in (await desk.do(WHERE, where=negated))["nodes"]} == {"b", "neither"}
+
+
+async def test_a_list_of_groups_is_one_look_at_the_members(desk: Desk, four: dict[str, str]) -> None:
+    composition = await desk.features.composition(desk.workspace)
+    ids = [four["A"], four["B"], str(uuid4())]
+    for mode in ("and", "or", "not", "none"):
+        texts: list[str] = []
+        await _recorded(desk, composition, {"groups": {mode: ids}}, texts)
+        (statement,) = texts
+        assert statement.count('from "group_member"') == 1, statement
+        assert "group_id" in statement
+
+
+async def _recorded(desk: Desk, composition: Any, where: Any, texts: list[str]) -> None:
+    from core.context import RequestContext
+    from core.schema.execute import run
+
+    pool = desk.database.pool(desk.workspace)
+
+    async def fetch(text: str, values: Any) -> Any:
+        texts.append(text)
+        return await pool.fetchval(text, *values)
+
+    query = "query($where: CustomerWhere) { customers(where: $where) { nodes { name } } }"
+    await run(composition, RequestContext(desk.workspace, desk.system), fetch, query, {"where": where})
+
+
+async def test_a_deleted_group_is_a_group_nobody_is_in(desk: Desk) -> None:
+    customer, gone = await desk.customer("gone", source="deleted"), await group(desk, "gone")
+    await put(desk, customer, gone)
+    delete = "mutation($id: ID!) { groupDelete(input: {id: $id}) { id userErrors { code } } }"
+    assert (await desk.do(delete, id=gone))["userErrors"] == []
+    where = {"source": {"eq": "deleted"}, "groups": {"or": [gone]}}
+    assert (await desk.do(WHERE, where=where))["nodes"] == []
+    assert await groups_of(desk, customer) == []
+
+
+async def test_groups_are_hidden_from_those_who_may_not_read_them(desk: Desk, four: dict[str, str]) -> None:
+    reader = actor({("Customer", "read"): Reach.ALL})
+    shown = await desk.do("{ customers { nodes { groups { nodes { name } } } } }", reader)
+    assert all(c["groups"]["nodes"] == [] for c in shown["nodes"])
+    where = {"source": {"eq": "modes"}, "groups": {"or": [four["A"], four["B"]]}}
+    assert (await desk.do(WHERE, reader, where=where))["nodes"] == []
+    allowed = actor({("Customer", "read"): Reach.ALL, ("Group", "read"): Reach.ALL})
+    assert len((await desk.do(WHERE, allowed, where=where))["nodes"]) == 3
+
+
+async def test_points_add_up(desk: Desk) -> None:
+    customer = await desk.customer("points")
+    await put(desk, customer, await group(desk, "gold", points=30), await group(desk, "early", points=12))
+    query = "query($id: ID!) { customer(id: $id) { groupsAggregate { count sum { points } } } }"
+    found = await desk.do(query, id=customer)
+    assert found["groupsAggregate"] == {"count": 2, "sum": {"points": "42"}}
+
+
+async def test_a_read_with_groups_is_one_statement(desk: Desk, four: dict[str, str]) -> None:
+    await desk.do(
+        "query($ids: [ID!]) { customers(where: {groups: {or: $ids}}, first: 5) "
+        "{ nodes { name groups(first: 5) { nodes { name customers(first: 5) { nodes { name } } } } } totalCount } }",
+        ids=[four["A"]],
+    )
+    assert desk.statements == 1
+
+
+async def test_names_are_unique_in_their_family(desk: Desk) -> None:
+    await group(desk, "Miền Bắc", family="Vùng")
+    assert await desk.code(CREATE, input={"name": "MIEN BAC", "family": "vung"}) == "DUPLICATE"
+    other = await group(desk, "Miền Bắc", family="Khác")
+    update = """mutation($id: ID!) {
+      groupUpdate(input: {id: $id, family: "VÙNG"}) { userErrors { code path message } } }"""
+    (error,) = (await desk.do(update, id=other))["userErrors"]
+    message = "There is already a group Miền Bắc in VÙNG"
+    assert (error["code"], error["message"], error["path"][-1]) == ("DUPLICATE", message, "name")
+    bulk = "mutation($r: [GroupCreateInput!]!) { groupsBulkCreate(input: {records: $r}) { userErrors { code path } } }"
+    (error,) = (await desk.do(bulk, r=[{"name": "twice"}, {"name": "Twice"}]))["userErrors"]
+    assert error == {"code": "DUPLICATE", "path": ["input", "records", "1", "name"]}
+
+
+async def test_one_of_many_equal_names_at_once_is_created(desk: Desk) -> None:
+    answers = await asyncio.gather(*(desk.do(CREATE, input={"name": "race"}) for _ in range(8)))
+    assert sorted(len(a["userErrors"]) for a in answers) == [0, *[1] * 7]
+    assert {e["code"] for a in answers for e in a["userErrors"]} == {"DUPLICATE"}
+
+
+@pytest.fixture
+async def regions(desk: Desk) -> dict[str, str]:
+    """A customer in North and Young, and groups in two families and in none."""
+    tag = uuid4().hex[:8]
+    ids = {n: await group(desk, f"{n} {tag}", family=f"Region {tag}") for n in ("North", "South", "East")}
+    ids |= {n: await group(desk, f"{n} {tag}", family=f"Age {tag}") for n in ("Young", "Old")}
+    ids["VIP"] = await group(desk, f"VIP {tag}")
+    ids["customer"] = await desk.customer(f"moving {tag}")
+    await put(desk, ids["customer"], ids["North"], ids["Young"])
+    return ids
+
+
+async def short(desk: Desk, ids: dict[str, str]) -> list[str]:
+    return [name.split()[0] for name in await groups_of(desk, ids["customer"])]
+
+
+async def test_a_move_replaces_within_the_families(desk: Desk, regions: dict[str, str]) -> None:
+    target = {"ids": [regions["customer"]]}
+    done = await desk.do(MOVE, input={"target": target, "groupIds": [regions["South"]]})
+    assert done["counts"] == {"customers": 1, "added": 1, "removed": 1, "skipped": 0}
+    assert await short(desk, regions) == ["South", "Young"]
+    await desk.do(MOVE, input={"target": target, "groupIds": [regions["East"], regions["South"], regions["VIP"]]})
+    assert await short(desk, regions) == ["East", "South", "VIP", "Young"]
+
+
+async def test_a_move_of_all_replaces_everything(desk: Desk, regions: dict[str, str]) -> None:
+    target = {"ids": [regions["customer"]]}
+    await desk.do(MOVE, input={"target": target, "groupIds": [regions["VIP"]], "scope": "ALL"})
+    assert await short(desk, regions) == ["VIP"]
+    done = await desk.do(MOVE, input={"target": target, "groupIds": [], "scope": "ALL"})
+    assert done["counts"]["removed"] == 1
+    assert await short(desk, regions) == []
+
+
+async def test_add_and_remove_only_what_is_not_so_already(desk: Desk, regions: dict[str, str]) -> None:
+    target = {"where": {"groups": {"or": [regions["North"]]}}}
+    done = await desk.do(ADD, input={"target": target, "groupIds": [regions["North"], regions["Old"]]})
+    assert done["counts"] == {"customers": 1, "added": 1, "removed": 0, "skipped": 0}
+    assert [g["name"].split()[0] for g in done["customers"][0]["groups"]["nodes"]] == ["North", "Old", "Young"]
+    again = await desk.do(ADD, input={"target": target, "groupIds": [regions["North"], regions["Old"]]})
+    assert again["counts"]["added"] == 0
+    assert again["changeSet"] is None
+    gone = await desk.do(REMOVE, input={"target": target, "groupIds": [regions["Old"], regions["VIP"]]})
+    assert gone["counts"] == {"customers": 1, "added": 0, "removed": 1, "skipped": 0}
+    assert await short(desk, regions) == ["North", "Young"]
+
+
+async def test_bulk_changes_can_be_undone(desk: Desk, regions: dict[str, str]) -> None:
+    done = await desk.do(
+        MOVE, input={"target": {"ids": [regions["customer"]]}, "groupIds": [regions["South"]], "scope": "ALL"}
+    )
+    assert await short(desk, regions) == ["South"]
+    undone = await desk.do(UNDO, id=done["changeSet"]["id"])
+    assert (undone["conflicts"], undone["userErrors"]) == (0, [])
+    assert await short(desk, regions) == ["North", "Young"]
+    await desk.do(UNDO, id=undone["changeSet"]["id"])
+    assert await short(desk, regions) == ["South"]
+
+
+async def test_undoing_a_removal_after_adding_again_is_a_conflict(desk: Desk, regions: dict[str, str]) -> None:
+    given = {"target": {"ids": [regions["customer"]]}, "groupIds": [regions["North"]]}
+    removed = await desk.do(REMOVE, input=given)
+    await desk.do(ADD, input=given)
+    undone = await desk.do(UNDO, id=removed["changeSet"]["id"])
+    assert [e["code"] for e in undone["userErrors"]] == ["DUPLICATE"]
+    assert await short(desk, regions) == ["North", "Young"]
+
+
+async def test_a_dry_run_changes_nothing(desk: Desk, regions: dict[str, str]) -> None:
+    given = {"target": {"ids": [regions["customer"]]}, "groupIds": [regions["South"]]}
+    done = await desk.do(MOVE, input=given, dryRun=True)
+    assert done["counts"] == {"customers": 1, "added": 1, "removed": 1, "skipped": 0}
+    assert await short(desk, regions) == ["North", "Young"]
+
+
+@pytest.mark.parametrize("unknown", [str(uuid4()), "nonsense"])
+async def test_unknown_groups_and_customers_are_refused(desk: Desk, regions: dict[str, str], unknown: str) -> None:
+    target = {"ids": [regions["customer"]]}
+    done = await desk.do(ADD, input={"target": target, "groupIds": [regions["Old"], unknown]})
+    assert done["userErrors"] == [{"code": "NOT_FOUND", "path": ["input", "groupIds"]}]
+    done = await desk.do(ADD, input={"target": {"ids": [unknown]}, "groupIds": [regions["Old"]]})
+    assert [e["code"] for e in done["userErrors"]] == ["NOT_FOUND"]
+    assert await short(desk, regions) == ["North", "Young"]
+
+
+async def test_bulk_changes_need_update_on_the_customers(desk: Desk, regions: dict[str, str]) -> None:
+    given = {"target": {"ids": [regions["customer"]]}, "groupIds": [regions["Old"]]}
+    read = {("Customer", "read"): Reach.ALL, ("Group", "read"): Reach.ALL}
+    assert await desk.code(ADD, actor(read), input=given) == "FORBIDDEN"
+    own = actor({**read, ("Customer", "update"): Reach.OWN})
+    assert await desk.code(ADD, own, input=given) == "FORBIDDEN"
+    blind = actor({("Customer", "read"): Reach.ALL, ("Customer", "update"): Reach.ALL})
+    assert await desk.code(ADD, blind, input=given) == "NOT_FOUND"
+    assert await short(desk, regions) == ["North", "Young"]
+    may = actor({**read, ("Customer", "update"): Reach.ALL})
+    assert (await desk.do(ADD, may, input=given))["counts"]["added"] == 1
+
+
+async def test_a_condition_only_reaches_what_one_may_update(desk: Desk, regions: dict[str, str]) -> None:
+    reaches = {("Customer", "read"): Reach.ALL, ("Group", "read"): Reach.ALL, ("Customer", "update"): Reach.OWN}
+    target = {"where": {"groups": {"or": [regions["North"]]}}}
+    done = await desk.do(ADD, actor(reaches), input={"target": target, "groupIds": [regions["VIP"]]})
+    assert done["counts"] == {"customers": 0, "added": 0, "removed": 0, "skipped": 0}
+
+
+async def test_nobody_is_in_more_groups_than_the_setting_allows(
+    database: Database, new_workspace: NewWorkspace
+) -> None:
+    workspace = await new_workspace()
+    features = Features(database, registry=PluginRegistry.discover(["plugins.groups"]))
+    await features.enable(workspace, "groups", {"max_groups_per_customer": 2})
+    desk = Desk(database, features, workspace)
+    customer = await desk.customer("busy")
+    ids = [await group(desk, n) for n in "xyz"]
+    given = {"target": {"ids": [customer]}, "groupIds": ids}
+    assert await desk.code(ADD, input=given) == "OUT_OF_RANGE"
+    assert await groups_of(desk, customer) == []
+    done = await desk.do(ADD, input={**given, "errorPolicy": "SKIP_FAILED"})
+    assert done["counts"] == {"customers": 1, "added": 2, "removed": 0, "skipped": 1}
+    await features.close()
+
+
+async def test_many_customers_are_changed_in_one_change_set(desk: Desk) -> None:
+    rows = [{"name": f"many {n}", "kind": "PERSON", "source": "many"} for n in range(6000)]
+    made = await desk.do(
+        "mutation($r: [CustomerCreateInput!]!) { customersBulkCreate(input: {records: $r}) { counts } }", r=rows
+    )
+    assert made["counts"]["created"] == 6000
+    one, two = await group(desk, "many 1", family="many"), await group(desk, "many 2", family="many")
+    target = {"where": {"source": {"eq": "many"}}}
+    done = await desk.do(ADD, input={"target": target, "groupIds": [one]})
+    assert done["counts"] == {"customers": 6000, "added": 6000, "removed": 0, "skipped": 0}
+    moved = await desk.do(MOVE, input={"target": target, "groupIds": [two]})
+    assert (moved["counts"]["added"], moved["counts"]["removed"]) == (6000, 6000)
+    assert await desk.fetch("select count(*) from change where change_set_id = $1", moved["changeSet"]["id"]) == 12000
