@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from datetime import UTC, datetime
 from typing import Any
@@ -48,6 +47,5 @@ class AccessLog:
             self._timer = None
         lines, self._lines = self._lines, []
         if lines:
-            stream = next((h.stream for h in logging.root.handlers if hasattr(h, "stream")), sys.stderr)
-            stream.write(b"".join(lines).decode())
-            stream.flush()
+            sys.stderr.write(b"".join(lines).decode())
+            sys.stderr.flush()

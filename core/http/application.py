@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -71,6 +71,15 @@ class Application:
             self.services = None
 
 
+class _Static(StaticFiles):
+    """Files that browsers take for what their type says."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["x-content-type-options"] = "nosniff"
+        return response
+
+
 def _routes(pages: Pages) -> list[Route | Mount]:
     return [
         Route("/", pages.front),
@@ -79,5 +88,5 @@ def _routes(pages: Pages) -> list[Route | Mount]:
         Route("/healthz", pages.alive),
         Route("/readyz", pages.ready),
         Route("/metrics", pages.metrics),
-        Mount("/static", StaticFiles(directory=STATIC)),
+        Mount("/static", _Static(directory=STATIC)),
     ]

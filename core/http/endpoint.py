@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from starlette.types import ASGIApp
+
 from core.context import RequestContext
 from core.errors import ClientError, DatabaseError, Unauthenticated
 from core.http.body import Disconnected, read_body
@@ -17,7 +19,6 @@ from core.http.compress import SMALLEST, gzip, wants_gzip
 from core.http.cors import Cors
 from core.http.exchange import Exchange
 from core.http.hosts import Hosts, host_of
-from core.http.pages import SECURITY
 from core.http.parameters import Parameters, from_json, from_query_string
 from core.http.refusal import CHALLENGE, INVALID, Headers, Refusal, bad_request, not_allowed
 from core.http.services import Services
@@ -30,13 +31,15 @@ from core.schema.mutate import Mutator
 
 LOG = logger("crm.http")
 METHODS = "GET, POST"
-PAGE: Headers = tuple((k.encode(), v.encode()) for k, v in SECURITY.items())
 
 
 class Endpoint:
-    """Answers GraphQL requests; call it with the slug from the path, None for the default workspace."""
+    """Answers GraphQL requests; call it with the slug from the path, None for the default workspace.
 
-    def __init__(self, services: Services, page: bytes | None = None) -> None:
+    `page` is shown to browsers that come without an operation.
+    """
+
+    def __init__(self, services: Services, page: ASGIApp | None = None) -> None:
         settings = services.settings
         self._services = services
         self._page = page
@@ -47,6 +50,9 @@ class Endpoint:
     async def __call__(self, scope: Any, receive: Any, send: Any, slug: str | None = None) -> None:
         """Answer one request."""
         exchange = Exchange(scope)
+        if self._page is not None and exchange.method == "GET" and exchange.accept.html and not exchange.asks:
+            await self._page(scope, receive, send)
+            return
         extra: Headers = ()
         try:
             status, body, extra = await self._answer(exchange, receive, slug)
@@ -68,8 +74,6 @@ class Endpoint:
                 raise bad_request("This host name is not served here.")
         if exchange.method == "OPTIONS" and self._cors.on:
             return 204, b"", self._cors.preflight(exchange.headers.get(b"origin"))
-        if self._page and exchange.method == "GET" and exchange.accept.html and not exchange.asks:
-            return 200, self._page, PAGE
         self._check(exchange)
         workspace = exchange.workspace = await services.directory.find(slug, host)
         if workspace is None:

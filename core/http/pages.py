@@ -116,6 +116,6 @@ def _page(workspace: str, base: str, links: list[tuple[str, str]], plugins: list
     )
 
 
-def graphiql() -> bytes:
+def graphiql() -> Response:
     """The page of GraphiQL."""
-    return (STATIC / "graphiql" / "graphiql.html").read_bytes()
+    return HTMLResponse((STATIC / "graphiql" / "graphiql.html").read_bytes(), headers={**SECURITY, "vary": "accept"})

@@ -12,6 +12,8 @@ from core.http.refusal import INVALID, Refusal, bad_request
 
 #: Levels that variables may nest; conditions are the deepest thing that makes sense in them.
 NESTING = 64
+#: How orjson's messages about them end.
+_LONE_SURROGATE = ("low surrogate in string", "high surrogate in string")
 _MEMBERS = (
     ("query", str, "a string"),
     ("variables", dict, "an object"),
@@ -54,7 +56,7 @@ def load(raw: bytes, what: str) -> Any:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        if "surrogate" in error.msg:
+        if error.msg.endswith(_LONE_SURROGATE):
             raise Refusal(INVALID, "BAD_USER_INPUT", "Text must not hold lone surrogates.") from None
         raise bad_request(f"The {what} is not valid JSON in UTF-8.") from None
     # Text can hold NUL only where it is escaped; what is not deep has few brackets.

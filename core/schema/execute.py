@@ -73,6 +73,7 @@ class Running:
         return await fill(plan, data, self.context) if plan.slots else data
 
     def reader(self) -> Reader:
+        """A compiler for this actor and these limits."""
         return Reader(self.policy, self.limits.default_page, self.limits.max_page)
 
     async def records(self, found: Records, selection: Selection) -> Any:
@@ -319,7 +320,8 @@ def _errors_body(errors: Sequence[GraphQLError], *, data: bool) -> bytes:
 
 def refused(errors: Sequence[GraphQLError]) -> Answer:
     """The answer where nothing ran."""
-    return Answer(_errors_body(errors, data=False), request_error=True, codes=tuple(_code(e) for e in errors))
+    codes = tuple(_code(e) for e in errors)
+    return Answer(_errors_body(errors, data=False), request_error=True, codes=codes, kind="")
 
 
 __all__ = ["Answer", "Fetch", "Running", "graphql_error", "plain", "refused", "run"]

@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from core.context import Workspace
+from core.contributions import Operations
 from core.database import Database
 from core.errors import NotFound
 from core.http.services import Services, services_over
-from core.contributions import Operations
 from core.migrate import migrate_workspace
 from core.operations import Query
 from core.passwords import create_user

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import orjson
 import uvicorn
 
 from core.http.application import Application
@@ -29,8 +30,9 @@ async def main(port: int, data_dir: Path) -> None:
         worker_inside=False,
     )
     configure(settings)
+    application = Application(settings, services)
     config = uvicorn.Config(
-        Application(settings, services),
+        application,
         port=port,
         log_config=None,
         access_log=False,
@@ -44,6 +46,11 @@ async def main(port: int, data_dir: Path) -> None:
         if serving.done():
             await serving
             return
+    made = application.services
+    workspace = await made.directory.find(None)
+    await made.documents.publish(
+        workspace, orjson.loads((Path(__file__).parent / "persisted-documents.json").read_bytes())
+    )
     url = f"http://127.0.0.1:{port}/graphql"
     async with httpx.AsyncClient() as client:
         variables = {"l": LOGIN, "p": PASSWORD}

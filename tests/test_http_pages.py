@@ -1,0 +1,143 @@
+"""What is served besides GraphQL: pages, schema, health, metrics, logs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+import orjson
+import pytest
+from graphql import build_schema
+
+from core.database import Database
+from core.http.access import AccessLog
+from core.http.metrics import NAMES, Metrics
+from core.settings import Settings
+from tests.acceptance.assembly import LOGIN, PASSWORD
+from tests.acceptance.client import Client, opened
+
+
+@pytest.fixture(scope="module")
+async def client(database: Database, settings: Settings) -> AsyncIterator[Client]:
+    async with opened(database, settings) as opened_client:
+        yield opened_client
+
+
+async def test_the_front_page_names_the_workspace_and_the_ways_on(client: Client) -> None:
+    page = await client.raw.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert client.application.settings.default_workspace in page.text
+    for link in re.findall(r'(?:href|src)="(/[^"]*)"', page.text):
+        assert (await client.raw.get(link, headers={"accept": "text/html"})).is_success, link
+
+
+async def test_graphiql_comes_whole_from_here(client: Client) -> None:
+    page = await client.raw.get("/graphql", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "script-src 'self';" in page.headers["content-security-policy"]
+    assert "<script>" not in page.text, "the policy allows no inline script"
+    assets = re.findall(r'(?:href|src)="(/[^"]*)"', page.text)
+    assert len(assets) == 8
+    for asset in assets:
+        found = await client.raw.get(asset)
+        assert found.is_success, asset
+        assert found.headers["x-content-type-options"] == "nosniff"
+    assert re.findall(r'(?:href|src)="(?:https?:)?//', page.text) == []
+    named = await client.raw.get(
+        f"/w/{client.application.settings.default_workspace}/graphql", headers={"accept": "text/html"}
+    )
+    assert named.text == page.text
+
+
+async def test_the_schema_is_published_with_an_etag(client: Client) -> None:
+    first = await client.raw.get("/schema.graphql")
+    schema = build_schema(first.text)
+    assert schema.query_type is not None
+    assert "customers" in schema.query_type.fields
+    again = await client.raw.get("/schema.graphql", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    slug = client.application.settings.default_workspace
+    assert (await client.raw.get(f"/w/{slug}/schema.graphql")).text == first.text
+    assert (await client.raw.get("/w/nowhere/schema.graphql")).status_code == 404
+
+
+async def test_health(client: Client) -> None:
+    assert (await client.raw.get("/healthz")).json() == {"status": "alive"}
+    ready = await client.raw.get("/readyz")
+    assert ready.status_code == 200
+    parts = ready.json()
+    assert (parts["status"], parts["database"], parts["migrations"]["ok"]) == ("ready", {"ok": True}, True)
+    assert parts["queue"] == {"queued": 0, "running": 0}
+
+
+async def test_a_workspace_that_is_not_migrated_makes_the_process_not_ready(
+    database: Database, settings: Settings
+) -> None:
+    async with opened(database, settings) as client:
+        from core.workspaces import Workspaces
+
+        workspaces = Workspaces(database)
+        await workspaces.create("http_raw")
+        try:
+            await client.services.directory._read()
+            ready = await client.raw.get("/readyz")
+            assert ready.status_code == 503
+            assert ready.json()["migrations"]["pending"]["http_raw"]
+        finally:
+            await workspaces.erase("http_raw")
+
+
+async def test_metrics_count_requests_by_operation_and_status(client: Client) -> None:
+    await client.post("query Counted { customers { totalCount } }")
+    await client.post("{")
+    text = (await client.raw.get("/metrics")).text
+    assert 'crm_operations_total{operation="Counted"} 1' in text
+    assert re.search(r'crm_requests_total\{kind="none",status="400"\} \d+', text)
+    assert 'crm_errors_total{code="GRAPHQL_PARSE_FAILED"} 1' in text
+    total = re.search(r"crm_request_seconds_count (\d+)", text)
+    last = re.search(r'crm_request_seconds_bucket\{le="\+Inf"\} (\d+)', text)
+    assert total is not None
+    assert last is not None
+    assert int(total[1]) == int(last[1]) >= 2
+    for line in text.splitlines():
+        assert re.fullmatch(r'# (HELP|TYPE) .+|[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [\d.e+-]+', line), line
+
+
+def test_metrics_do_not_grow_with_the_names_of_clients() -> None:
+    metrics = Metrics()
+    for n in range(10 * NAMES):
+        metrics.request("query", 200, f"Name{n}", (), 1, 0.001)
+    assert len(metrics.operations) == NAMES + 1
+
+
+async def test_the_access_log_says_what_was_done_and_nothing_that_was_in_it(
+    database: Database, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with opened(database, settings, log_level="info") as client:
+        query = "query Find($s: String) { customers(search: $s) { totalCount } }"
+        await client.post(query, variables={"s": "Nguyễn Bí Mật"}, headers={"x-request-id": "log-1"})
+        client.services.access.flush()
+        written = capsys.readouterr().err
+        token = client.token
+    lines = [orjson.loads(line) for line in written.splitlines() if '"crm.access"' in line]
+    (line,) = [found for found in lines if found["request_id"] == "log-1"]
+    assert line["workspace"] == client.application.settings.default_workspace
+    assert (line["operation"], line["kind"], line["status"], line["statements"]) == ("Find", "query", 200, 1)
+    assert re.fullmatch(r"[0-9a-f-]{36}", line["actor_id"])
+    assert line["ms"] > 0
+    for secret in (token, PASSWORD, LOGIN, "Bí Mật"):
+        assert secret not in written
+
+
+async def test_the_access_log_writes_by_itself_after_a_moment(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import asyncio
+
+    from core.http import access
+
+    monkeypatch.setattr(access, "FLUSH_SECONDS", 0.01)
+    log = AccessLog(Settings.load(data_dir=settings.data_dir, log_level="info"))
+    log.write(request_id="soon")
+    await asyncio.sleep(0.1)
+    assert "soon" in capsys.readouterr().err
