@@ -17,13 +17,13 @@ from pgqueuer.adapters.persistence.qb import (
 )
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.domain.models import Job, TracebackRecord
-from pgqueuer.domain.settings import DBSettings
+from pgqueuer.domain.settings import DBSettings, Durability
 from pgqueuer.domain.types import JOB_STATUS, Channel, JobId
 
 #: All kinds of job are one entry point to pgqueuer: which kinds there are differs between workspaces.
 ENTRYPOINT = "job"
 
-#: Every name said, so that no PGQUEUER_ variable of the environment moves the queue.
+#: All of it said, so that no PGQUEUER_ variable of the environment moves or weakens the queue.
 NAMES = DBSettings(
     db_schema="crm",
     prefix="",
@@ -35,6 +35,7 @@ NAMES = DBSettings(
     queue_table_log="pgqueuer_log",
     trigger="tg_pgqueuer_changed",
     schedules_table="pgqueuer_schedules",
+    durability=Durability.durable,
 )
 
 #: `role` is still the workspace's inside the function, whose current_user is its owner.

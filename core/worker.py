@@ -28,7 +28,6 @@ from core.log import logger
 from core.pool import Connection
 from core.queue import ENTRYPOINT, NAMES, Queue
 from core.schedule import Clock, Recurring
-from core.settings import Settings
 from core.workspaces import Workspaces
 
 LOG = logger("crm.worker")
@@ -84,7 +83,7 @@ class Worker:
                 await self._refresh_workspaces()
         finally:
             halt.set()
-            await asyncio.wait(takers.values(), timeout=self._grace)
+            await asyncio.wait([clock, *takers.values()], timeout=self._grace)
             for job in list(self._attempts.running.values()):
                 job.stop(Ending.INTERRUPTED)
             await asyncio.gather(clock, *takers.values())
@@ -203,17 +202,3 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 async def _then(event: asyncio.Event, other: asyncio.Event) -> None:
     await event.wait()
     other.set()
-
-
-async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
-    """Open the database and work until `stop` is set: what `crm worker` does.
-
-    Raises ConfigError or DatabaseError where it cannot begin.
-    """
-    from core.features import Features as Composed  # noqa: PLC0415 - only a process that is all worker needs it
-
-    database = await Database.open(settings)
-    try:
-        await Worker(database, Composed(database, settings)).run(stop)
-    finally:
-        await database.close()

@@ -315,6 +315,23 @@ async def test_a_due_time_is_enqueued_once_by_two_workers(
     assert len(RUN) == 2
 
 
+async def test_a_due_time_that_could_not_be_enqueued_comes_back(
+    database: Database, new_workspace: NewWorkspace, features: Composed
+) -> None:
+    workspace = await new_workspace(migrated=False)
+    of_it = ("from crm.pgqueuer_schedules where entrypoint like $1", f"{workspace.role} %")
+    async with database.admin() as connection, working(database, features):
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+            await connection.execute(
+                "update crm.pgqueuer_schedules set next_run = now() where last_run is null and status = 'queued'"
+            )
+            if await connection.fetchval(f"select last_run is not null {of_it[0]}", of_it[1]):
+                break
+        wait = await connection.fetchval(f"select next_run - last_run {of_it[0]}", of_it[1])
+    assert timedelta(seconds=55) < wait <= timedelta(seconds=60)
+
+
 async def test_nothing_is_due_when_a_schedule_is_new(
     database: Database, workspace: Workspace, features: Composed
 ) -> None:
