@@ -59,9 +59,10 @@ class Server:
                 sys.exit(f"{self.name} ended: {Path(self.log.name).read_text()[-2000:]}")
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
-                return
             except OSError:
                 time.sleep(0.2)
+            else:
+                return
         sys.exit(f"{self.name} did not start")
 
     def stop(self) -> None:
@@ -123,7 +124,8 @@ def compare(ours: Server, limit: Server, asked: dict[str, list[bytes]], authoriz
         for body in asked[question.name][:25]:
             mine, theirs = (post(s.url, body, authorization)["data"] for s in (ours, limit))
             if mine != theirs:
-                sys.exit(f"{question.name}: the answers differ:\n{json.dumps(mine)[:1500]}\n{json.dumps(theirs)[:1500]}")
+                shown = "\n".join(json.dumps(answer)[:1500] for answer in (mine, theirs))
+                sys.exit(f"{question.name}: the answers differ:\n{shown}")
     print(f"answers equal for {len(QUESTIONS)} questions")
 
 

@@ -20,6 +20,7 @@ from graphql import (
     ListValueNode,
     NullValueNode,
     ObjectValueNode,
+    Undefined,
     ValueNode,
     VariableNode,
     get_nullable_type,
@@ -52,6 +53,7 @@ class Argument:
 
     @property
     def is_null(self) -> bool:
+        """Whether null was given."""
         return self._operand is None and self.keys is None and self.items is None
 
     @property
@@ -86,6 +88,9 @@ def argument_of(node: ValueNode, type_: GraphQLInputType, variables: dict[str, A
             found = argument_of(member.value, nullable.fields[member.name.value].type, variables)
             if found is not None:
                 keys[member.name.value] = found
+        for name, declared in nullable.fields.items():
+            if name not in keys and declared.default_value is not Undefined:
+                keys[name] = stored(declared.default_value, declared.type)
         return Argument(keys=keys)
     if isinstance(nullable, GraphQLList):
         inner: Any = get_nullable_type(nullable.of_type)

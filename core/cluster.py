@@ -77,9 +77,7 @@ class Cluster:
             if ready and _answers(Path(lines[SOCKET_LINE].strip())):
                 return _dsn(Path(lines[SOCKET_LINE].strip()))
             if time.monotonic() > deadline:
-                message = (
-                    f"the server in {self.folder} (process {lines[0]}) is not ready: see {self.log_file}"
-                )
+                message = f"the server in {self.folder} (process {lines[0]}) is not ready: see {self.log_file}"
                 raise DatabaseError(message, path=str(self.folder))
             time.sleep(0.05)
         return None
@@ -90,13 +88,9 @@ class Cluster:
         Its own guard against a second server is one of them, so first every process of the dead server must
         be gone.
         """
-        while pids := [
-            p.pid for p in psutil.process_iter() if _is_postgres(str(p.pid)) and _works_in(p, self.folder)
-        ]:
+        while pids := [p.pid for p in psutil.process_iter() if _is_postgres(str(p.pid)) and _works_in(p, self.folder)]:
             if time.monotonic() > deadline:
-                message = (
-                    f"processes of a killed server still use {self.folder}: end {', '.join(map(str, pids))}"
-                )
+                message = f"processes of a killed server still use {self.folder}: end {', '.join(map(str, pids))}"
                 raise DatabaseError(message, path=str(self.folder))
             time.sleep(0.05)
         LOG.warning("stale_lock_removed", path=str(self.folder))
@@ -114,9 +108,7 @@ class Cluster:
         self._check_version()
         sockets = self._socket_folder()
         settings = {**CONFIGURATION, "unix_socket_directories": str(sockets)}
-        text = "".join(
-            f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in settings.items()
-        )
+        text = "".join(f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in settings.items())
         self._own(self.folder / "crm.conf").write_text(text)
         if self.log_file.exists() and self.log_file.stat().st_size > MAX_LOG_BYTES:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
@@ -180,9 +172,7 @@ class Cluster:
         words = self._run("postgres", "--version").stdout.split(")")[-1].split()
         digits = words[0].split(".")[0] if words else ""
         if not digits.isdigit():
-            raise ConfigError(
-                f"the PostgreSQL server in {self._binaries} does not run", path=str(self._binaries)
-            )
+            raise ConfigError(f"the PostgreSQL server in {self._binaries} does not run", path=str(self._binaries))
         return int(digits)
 
     def _socket_folder(self) -> Path:

@@ -65,10 +65,12 @@ class Conditions:
         self._aliases = 0
 
     def alias(self) -> str:
+        """A table alias that nothing else in the statement has."""
         self._aliases += 1
         return f"t{self._aliases}"
 
     def operand(self, operand: Operand, type_: str) -> str:
+        """The placeholder of an operand's value, with its type."""
         return self.parameters.add(operand.source, type_, operand.key)
 
     def source(self, scope: Scope, alias: str) -> tuple[str, list[str]]:
@@ -98,7 +100,8 @@ class Conditions:
             between = self.alias()
             table, conditions = self.source(self.policy.internal(relation.through, deleted=False), between)
             conditions.insert(0, f"{between}.{quote(relation.column)} = {outer}.id")
-            return f"{alias}.id in (select {between}.{quote(relation.other)} from {table} where {' and '.join(conditions)})"
+            linked = f"select {between}.{quote(relation.other)} from {table} where {' and '.join(conditions)}"
+            return f"{alias}.id in ({linked})"
 
         return through
 

@@ -189,9 +189,7 @@ class Database:
 
 async def set_codecs(connection: Connection) -> None:
     """`json` passes as raw bytes both ways; `jsonb` is decoded, and encoded unless it is bytes already."""
-    await connection.set_type_codec(
-        "json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
-    )
+    await connection.set_type_codec("json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary")
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=_encode_jsonb, decoder=orjson.loads, format="text"
     )

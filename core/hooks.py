@@ -69,6 +69,7 @@ class Hooks:
         }
 
     def implements(self, hook: str) -> bool:
+        """Whether any plugin implements a hook."""
         return bool(self._implementations.get(hook))
 
     def contribute(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:

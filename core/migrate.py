@@ -46,9 +46,7 @@ class Step:
     forwards: Callable[[], Any]
 
 
-async def migrate_workspace(
-    database: Database, workspace: Workspace, apps: Sequence[AppConfig]
-) -> MigrationReport:
+async def migrate_workspace(database: Database, workspace: Workspace, apps: Sequence[AppConfig]) -> MigrationReport:
     """Apply every migration of `apps` that the workspace lacks, in one transaction, dependencies first.
 
     An advisory lock keeps other processes out meanwhile. Raises MigrationError, with nothing changed, for
@@ -74,9 +72,7 @@ async def migrate_workspace(
                 applied.append(step.id)
     seconds = time.monotonic() - started
     if applied:
-        LOG.info(
-            "workspace_migrated", workspace=workspace.slug, migrations=applied, seconds=round(seconds, 3)
-        )
+        LOG.info("workspace_migrated", workspace=workspace.slug, migrations=applied, seconds=round(seconds, 3))
     return MigrationReport(workspace.slug, tuple(applied), seconds)
 
 
@@ -106,8 +102,7 @@ async def pending(database: Database, workspace: Workspace, apps: Sequence[AppCo
         if not await connection.fetchval("select to_regclass('migration') is not null"):
             return [step.id for step in steps]
         done = {
-            (row["app_name"], row["name"])
-            for row in await connection.fetch("select app_name, name from migration")
+            (row["app_name"], row["name"]) for row in await connection.fetch("select app_name, name from migration")
         }
     return [step.id for step in steps if (step.app, step.id) not in done]
 
@@ -147,9 +142,7 @@ def in_order(apps: Sequence[AppConfig]) -> list[AppConfig]:
     try:
         return [by_name[name] for name in TopologicalSorter(graph).static_order()]
     except CycleError as error:
-        raise MigrationError(
-            f"migrations depend on each other in a circle: {' -> '.join(error.args[1])}"
-        ) from error
+        raise MigrationError(f"migrations depend on each other in a circle: {' -> '.join(error.args[1])}") from error
 
 
 def load(app: AppConfig) -> list[Step]:
@@ -161,9 +154,7 @@ def load(app: AppConfig) -> list[Step]:
     steps = list(_load(app.app_name, Path(app.resolved_migrations_folder_path)))
     ids = [step.id for step in steps]
     if twice := sorted({id_ for id_ in ids if ids.count(id_) > 1}):
-        raise MigrationError(
-            f"the app {app.app_name} has two migrations {', '.join(twice)}", app=app.app_name
-        )
+        raise MigrationError(f"the app {app.app_name} has two migrations {', '.join(twice)}", app=app.app_name)
     return steps
 
 

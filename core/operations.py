@@ -58,7 +58,8 @@ class Call:
 
     `input` holds the coerced arguments by GraphQL name (enums as their names,
     ids as text); `given` finds the
-    argument that a dotted path leads to, for conditions (whose values may lie in the `variables`). `dry_run` is for knowing only: the runner rolls back.
+    argument that a dotted path leads to, for conditions (whose values may lie in the `variables`). `dry_run` is for
+    knowing only: the runner rolls back.
     """
 
     name: str

@@ -96,6 +96,7 @@ class Policy:
         return access
 
     def readable(self, record: Record, name: str) -> bool:
+        """Whether the actor may read a field of the rows he may read."""
         return self.access(record.name, name) >= Access.READ
 
     def demand_readable(self, record: Record, name: str) -> None:

@@ -52,23 +52,32 @@ class Always:
 
 @dataclass(frozen=True, slots=True)
 class And:
+    """Every part is true; true without parts."""
+
     parts: tuple[Predicate, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
+    """At least one part is true; false without parts."""
+
     parts: tuple[Predicate, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
+    """The part is not true."""
+
     part: Predicate
 
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """A field against an operand. `operator` is one of eq, ne, in, notIn, lt, lte, gt, gte, contains, startsWith,
-    endsWith, isNull, notNull, has, hasAny and hasAll; the null ones take no operand."""
+    """A field against an operand.
+
+    `operator` is one of eq, ne, in, notIn, lt, lte, gt, gte, contains, startsWith, endsWith, isNull, notNull, has,
+    hasAny and hasAll; the null ones take no operand.
+    """
 
     field: Field
     operator: str

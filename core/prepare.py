@@ -62,15 +62,12 @@ async def prepare(connection: Connection, *, registry: bool) -> None:
             await _create(connection, f"create schema if not exists crm; {install_sql()}", "the queue of jobs")
         # Databases that once ran PostgreSQL 14 or older still let everybody create tables in public.
         if await connection.fetchval("select has_schema_privilege('public', 'public', 'create')"):
-            await _create(
-                connection, "revoke create on schema public from public", "the rights on the schema public"
-            )
+            await _create(connection, "revoke create on schema public from public", "the rights on the schema public")
 
 
 async def _extensions(connection: Connection) -> None:
     rows = await connection.fetch(
-        "select extname, nspname from pg_extension join pg_namespace n on n.oid = extnamespace"
-        " where extname = any($1)",
+        "select extname, nspname from pg_extension join pg_namespace n on n.oid = extnamespace where extname = any($1)",
         list(EXTENSIONS),
     )
     found = {row["extname"]: row["nspname"] for row in rows}

@@ -111,6 +111,7 @@ class Field:
 
     @property
     def writable(self) -> bool:
+        """Whether anybody may ever set it."""
         return self.write is not Write.NEVER and self.sql is None
 
 
@@ -213,11 +214,12 @@ class RecordType:
     """A declared kind of record: a Piccolo table plus the fields and relations it shows.
 
     `owner` is the column of the owning user and `viewers` the link type that lists who else may see a row;
-    `ability` is demanded, besides the grants, of whoever writes. `parent` names the to-one relation a child follows in policy; a type that `follows` has no grants at all and
-    is read by whoever reached it through a relation (links, journal rows), and where it tells of records of other
-    types, `about` names its fields for their type and id, so that it tells nobody of what he may not read. `exposed` types have root fields. Types with
-    `soft_delete` keep deleted rows (`deleted_at`) for restoring; others are really removed, and undo puts them
-    back from the journal. `actions` are what permissions can be granted for.
+    `ability` is demanded, besides the grants, of whoever writes. `parent` names the to-one relation a child follows
+    in policy; a type that `follows` has no grants at all and is read by whoever reached it through a relation (links,
+    journal rows), and where it tells of records of other types, `about` names its fields for their type and id, so
+    that it tells nobody of what he may not read. `exposed` types have root fields. Types with `soft_delete` keep
+    deleted rows (`deleted_at`) for restoring; others are really removed, and undo puts them back from the journal.
+    `actions` are what permissions can be granted for.
     """
 
     name: str
@@ -250,7 +252,8 @@ class RecordType:
 
     @property
     def tablename(self) -> str:
-        return self.table._meta.tablename
+        """The table's name in the workspace's schema."""
+        return str(self.table._meta.tablename)  # noqa: SLF001 - Piccolo's public name for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,12 +283,15 @@ class Record:
 
     @property
     def name(self) -> str:
+        """The record type's name."""
         return self.type.name
 
     def exposed_fields(self) -> list[Field]:
+        """The fields that clients see."""
         return [f for f in self.fields.values() if f.exposed]
 
     def key_of(self, relation: ToOne) -> Field:
+        """The foreign key of a to-one relation, as a field."""
         return self.fields[relation.name + "Id"]
 
     def by_column(self) -> dict[str, Field]:
@@ -309,6 +315,7 @@ class Catalog:
         return iter(self.records.values())
 
     def exposed(self) -> list[Record]:
+        """The record types that have root fields."""
         return [r for r in self.records.values() if r.type.exposed]
 
     @classmethod
@@ -341,7 +348,8 @@ class Catalog:
                 for target in (relation.target, getattr(relation, "through", "")):
                     if target and target not in catalog:
                         raise CompositionError(
-                            f"{record.name}.{relation.name} of {relation.plugin} leads to {target!r}, which no one declares"
+                            f"{record.name}.{relation.name} of {relation.plugin} leads to {target!r}, "
+                            "which no one declares"
                         )
         return catalog
 

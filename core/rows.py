@@ -48,6 +48,7 @@ class Fault:
     fields: Mapping[str, Any] = default(default_factory=dict)
 
     def user_error(self) -> UserError:
+        """The fault as it goes into a payload."""
         path = (*self.row.path, self.field) if self.field else self.row.path
         return UserError(path, self.code, self.message, dict(self.params), self.kind, dict(self.fields))
 

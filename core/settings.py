@@ -60,18 +60,12 @@ class Settings(BaseSettings):
     default_workspace: str = Field(
         "main", description="Slug of the workspace that /graphql is, where no host name says"
     )
-    production: bool = Field(
-        False, description="Switches introspection, GraphiQL and every demo convenience off"
-    )
+    production: bool = Field(False, description="Switches introspection, GraphiQL and every demo convenience off")
 
     pool_size: int = Field(10, ge=1, description="Connections one process opens at most for one workspace")
-    max_connections: int = Field(
-        90, ge=2, description="Connections one process opens at most for all workspaces"
-    )
+    max_connections: int = Field(90, ge=2, description="Connections one process opens at most for all workspaces")
     pool_timeout: float = Field(10.0, gt=0, description="Seconds a request waits for a free connection")
-    statement_timeout_ms: int = Field(
-        10_000, ge=0, description="Milliseconds a statement may run; 0 is no limit"
-    )
+    statement_timeout_ms: int = Field(10_000, ge=0, description="Milliseconds a statement may run; 0 is no limit")
 
     max_body_bytes: int = Field(2_000_000, ge=1_000, description="Largest request body, uploads excepted")
     max_tokens: int = Field(4_000, ge=100, description="Most tokens in a GraphQL document")
@@ -88,12 +82,8 @@ class Settings(BaseSettings):
     access_token_minutes: int = Field(15, ge=1, description="Minutes an access token is valid")
     refresh_token_days: int = Field(30, ge=1, description="Days a session can be refreshed")
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severity that is logged"
-    )
-    log_format: Literal["json", "console"] = Field(
-        "json", description="One JSON object a line, or text for people"
-    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is logged")
+    log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people")
     worker_inside: bool = Field(True, description="Runs background jobs inside the server process too")
 
     @field_validator("data_dir", "postgres_bin")
@@ -153,9 +143,7 @@ class Settings(BaseSettings):
         file = os.environ.get(f"{PREFIX}CONFIG")
         if file and not Path(file).is_file():
             raise ConfigError(f"{PREFIX}CONFIG names {file}, which is not a file", setting="config")
-        unknown = sorted(
-            n for n in os.environ if n.startswith(PREFIX) and not cls._is_known(n.removeprefix(PREFIX))
-        )
+        unknown = sorted(n for n in os.environ if n.startswith(PREFIX) and not cls._is_known(n.removeprefix(PREFIX)))
         if unknown:
             raise ConfigError(f"unknown setting in the environment: {', '.join(unknown)}", settings=unknown)
         try:
@@ -187,9 +175,7 @@ class Settings(BaseSettings):
             self.data_dir.mkdir(parents=True, exist_ok=True)
             return _read_or_create(path)
         except OSError as error:
-            raise ConfigError(
-                f"cannot keep the secret in {path}: {error.strerror}", path=str(path)
-            ) from error
+            raise ConfigError(f"cannot keep the secret in {path}: {error.strerror}", path=str(path)) from error
 
 
 def _read_or_create(path: Path) -> str:

@@ -23,8 +23,8 @@ async def undo(changes: ChangeSet, id_: UUID) -> int:
     """Put back what a change set changed, through `changes`; returns the number of conflicts.
 
     Records that later change sets changed in the same fields are conflicts: they are reported in the change set's
-    errors (code CONFLICT) and left alone; with conflicts left, it can be undone again once they are gone. Raises Refused where there is no such
-    change set or it is undone already.
+    errors (code CONFLICT) and left alone; with conflicts left, it can be undone again once they are gone. Raises
+    Refused where there is no such change set or it is undone already.
     """
     locale = changes.context.locale
     row = await changes.connection.fetchrow("select undone_by from change_set where id = $1 for update", id_)

@@ -109,9 +109,7 @@ class Workspaces:
 
     async def _find(self, column: str, value: str) -> Workspace | None:
         async with self._database.admin() as connection:
-            row = await connection.fetchrow(
-                f"select {COLUMNS} from crm.workspace where {quote(column)} = $1", value
-            )
+            row = await connection.fetchrow(f"select {COLUMNS} from crm.workspace where {quote(column)} = $1", value)
         return Workspace(**row) if row else None
 
     async def _register(self, connection: Connection, workspace: Workspace) -> None:
@@ -139,15 +137,11 @@ async def _build(connection: Connection, workspace: Workspace) -> None:
     try:
         await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
         await connection.execute(f"create role {role} nologin nosuperuser nocreatedb nocreaterole noinherit")
-        await connection.execute(
-            f"comment on role {role} is {literal('headless-crm workspace ' + workspace.slug)}"
-        )
+        await connection.execute(f"comment on role {role} is {literal('headless-crm workspace ' + workspace.slug)}")
         await connection.execute(f"grant {role} to {login} {inherits}")
         await connection.execute(f"create schema {schema} authorization {role}")
     except asyncpg.InsufficientPrivilegeError as error:
-        message = (
-            "the deployment's database login may not create roles and schemas: grant it CREATEROLE and CREATE"
-        )
+        message = "the deployment's database login may not create roles and schemas: grant it CREATEROLE and CREATE"
         raise DatabaseError(message) from error
     except asyncpg.DuplicateSchemaError as error:
         message = f"the schema {workspace.schema} exists but is not registered: drop or rename it"

@@ -63,24 +63,25 @@ async def _demo(settings: Settings, listener: socket.socket, customers: int) -> 
     file = settings.data_dir / FILE
     url = f"http://{_shown(settings.host)}:{settings.port}/graphql"
     # The application is opened first: what it opens is all that loading needs, and the first answer comes at once.
-    async with opened(build_app(served)) as app:
-        found = _deployment(settings, app.services)
+    app = build_app(served)
+    async with opened(app) as services:
+        found = _deployment(services)
         workspace = await _workspace(found)
         loader = Loader(found.database, workspace, await found.features.composition(workspace))
         progress = await loader.begin(customers)
         if not progress.done:
             progress = await _load(loader, progress)
         accounts = await _accounts(loader, file, url)
-        await answer(settings, app, listener, lambda: _announce(progress, customers, url, accounts, file))
+        await answer(app, services, listener, lambda: _announce(progress, customers, url, accounts, file))
 
 
-def _deployment(settings: Settings, services: Services) -> Deployment:
+def _deployment(services: Services) -> Deployment:
     from core.features import Features
     from core.workspaces import Workspaces
 
     features = services.features
     assert isinstance(features, Features)
-    return Deployment(settings, services.database, Workspaces(services.database), features)
+    return Deployment(services.settings, services.database, Workspaces(services.database), features)
 
 
 def _shown(host: str) -> str:

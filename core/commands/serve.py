@@ -6,9 +6,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +19,8 @@ from core.commands.console import load_settings, on_stop, run
 
 if TYPE_CHECKING:
     from core.errors import ConfigError
+    from core.http.application import Application
+    from core.http.services import Services
     from core.settings import Settings
 
 #: Seconds that requests and subscriptions have left when the server is told to stop.
@@ -26,7 +30,9 @@ LAST_SECONDS = 5
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; CRM_HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; CRM_PORT.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that answer.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that answer; with several, run crm worker beside them.")
+    ] = 1,
 ) -> None:
     """Serve the workspaces over HTTP until Ctrl-C or SIGTERM."""
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
@@ -42,8 +48,9 @@ def serve(
 async def _alone(settings: Settings, listener: socket.socket) -> None:
     from core.app import build_app
 
-    async with opened(build_app(settings)) as app:
-        await answer(settings, app, listener)
+    app = build_app(settings)
+    async with opened(app) as services:
+        await answer(app, services, listener)
 
 
 def _many(settings: Settings, listener: socket.socket, workers: int) -> None:
@@ -109,8 +116,8 @@ def _taken(host: str, port: int, error: OSError) -> ConfigError:
 
 
 @asynccontextmanager
-async def opened(app: Any) -> AsyncIterator[Any]:
-    """An ASGI application between its startup and its shutdown; what it raises at startup is raised here."""
+async def opened(app: Application) -> AsyncIterator[Services]:
+    """What an application stands on between its startup and its shutdown; what startup raises is raised here."""
     events: asyncio.Queue[dict[str, str]] = asyncio.Queue()
     started = asyncio.Event()
 
@@ -126,7 +133,8 @@ async def opened(app: Any) -> AsyncIterator[Any]:
         await asyncio.wait((life, waiting), return_when=asyncio.FIRST_COMPLETED)
         if not started.is_set():
             await life
-        yield app
+        assert app.services is not None
+        yield app.services
     finally:
         waiting.cancel()
         await events.put({"type": "lifespan.shutdown"})
@@ -134,9 +142,12 @@ async def opened(app: Any) -> AsyncIterator[Any]:
 
 
 async def answer(
-    settings: Settings, app: Any, listener: socket.socket, ready: Callable[[], None] = lambda: None
+    app: Application, services: Services, listener: socket.socket, ready: Callable[[], None] = lambda: None
 ) -> None:
-    """Answer requests on a listening socket until SIGINT or SIGTERM; `ready` is called when it does."""
+    """Answer requests on a listening socket until SIGINT or SIGTERM; `ready` is called when it does.
+
+    Background jobs are done in the same process where the settings say so.
+    """
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -154,10 +165,29 @@ async def answer(
         # Two sockets may be bound to one port as long as neither listens.
         listener.listen()
     except OSError as error:
-        raise _taken(settings.host, settings.port, error) from error
+        raise _taken(app.settings.host, app.settings.port, error) from error
     server = Server(uvicorn.Config(app, lifespan="off", **_options()))
     on_stop(lambda number: server.handle_exit(number, None))
-    await server.serve([listener])
+    stop = asyncio.Event()
+    worker = asyncio.create_task(_work(services, stop))
+    # One that fails ends the server too, with its error.
+    worker.add_done_callback(lambda _: server.handle_exit(signal.SIGTERM, None))
+    try:
+        await server.serve([listener])
+    finally:
+        stop.set()
+        await worker
+
+
+async def _work(services: Services, stop: asyncio.Event) -> None:
+    """Do background jobs beside the requests, where the settings ask for it, until `stop` is set."""
+    if not services.settings.worker_inside:
+        await stop.wait()
+        return
+    # In a thread: the first requests need not wait for it.
+    module = await asyncio.to_thread(import_module, "core.worker")
+    if not stop.is_set():
+        await module.Worker(services.database, services.features).run(stop)
 
 
 def _options() -> dict[str, Any]:

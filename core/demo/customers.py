@@ -40,9 +40,7 @@ ODD_NAME_SHARE: Final = 0.01
 #: A prime: stepping by it visits every number of a range it does not divide before any comes again.
 STRIDE: Final = 7_368_787
 
-PLACES: Final = tuple(
-    wards for province in PROVINCES for wards in [places(province)] for _ in range(province.weight)
-)
+PLACES: Final = tuple(wards for province in PROVINCES for wards in [places(province)] for _ in range(province.weight))
 TRADES: Final = tuple((industry, trade) for industry, _, trades in names.INDUSTRIES for trade in trades)
 INDUSTRIES: Final = tuple(industry for industry, _, _ in names.INDUSTRIES)
 #: So many organisations are named before a name comes again.
@@ -52,9 +50,7 @@ SLUGS: Final = {
     for pool in (names.BRAND_FIRST, names.BRAND_LAST, [trade for _, trade in TRADES])
     for word in pool
 }
-TAG_SETS: Final = ((),) * 60 + tuple(
-    tags for size in (1, 2, 3) for tags in list(combinations(names.TAGS, size))[:60]
-)
+TAG_SETS: Final = ((),) * 60 + tuple(tags for size in (1, 2, 3) for tags in list(combinations(names.TAGS, size))[:60])
 
 #: How a second salesperson spells the name of a customer who is already there.
 RESPELLINGS: Final[tuple[Callable[[str], str], ...]] = (
@@ -63,9 +59,7 @@ RESPELLINGS: Final[tuple[Callable[[str], str], ...]] = (
     str.upper,
     lambda name: name.replace(" ", "  ", 1),
     lambda name: (
-        unicodedata.normalize("NFD", name.replace("đ", "d").replace("Đ", "D"))
-        .encode("ascii", "ignore")
-        .decode()
+        unicodedata.normalize("NFD", name.replace("đ", "d").replace("Đ", "D")).encode("ascii", "ignore").decode()
     ),
 )
 
@@ -127,9 +121,7 @@ class CustomerMaker:
             "phone": card.phone,
             "fax": landline(draw, place.province.area) if company and draw.chance(0.25) else None,
             "tax_code": card.tax_code,
-            "registered_address": f"{registered} {place.province.postal}"
-            if registered and company
-            else registered,
+            "registered_address": f"{registered} {place.province.postal}" if registered and company else registered,
             "office_address": self._office(registered, company),
             "country": "VN",
             "province": place.province.name,
@@ -181,9 +173,7 @@ class CustomerMaker:
             phone=draw.pick(MOBILE_TYPINGS)(digits) if digits else None,
             phone_digits=digits,
             email=f"{local}{number}@{draw.pick(names.MAIL_DOMAINS)}" if draw.chance(0.75) else None,
-            tax_code=tax_code(f"8{(index * STRIDE + self._offset) % 10**8:08d}")
-            if draw.chance(0.12)
-            else None,
+            tax_code=tax_code(f"8{(index * STRIDE + self._offset) % 10**8:08d}") if draw.chance(0.12) else None,
         )
 
     def _organisation(self, index: int, number: int, place: Place) -> Card:
@@ -240,9 +230,7 @@ class CustomerMaker:
         if not draw.chance(0.8):
             return None
         if company:
-            return date.fromordinal(
-                UNIX_EPOCH + moment // DAY - 30 - int(9000 * draw.random() * draw.random())
-            )
+            return date.fromordinal(UNIX_EPOCH + moment // DAY - 30 - int(9000 * draw.random() * draw.random()))
         return birthday(draw, self._today)
 
     def _address(self, place: Place) -> str:

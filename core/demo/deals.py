@@ -34,9 +34,7 @@ def _amounts(median: float, sigma: float) -> tuple[Decimal, ...]:
     """Return the thousand-quantiles of a log-normal law in VND, to two digits as prices are quoted."""
     law = NormalDist(math.log(median), sigma)
     amounts = (math.exp(law.inv_cdf(share / 1000)) for share in range(1, 1000))
-    return tuple(
-        Decimal(round(amount, 1 - int(math.log10(amount)))).quantize(Decimal(1)) for amount in amounts
-    )
+    return tuple(Decimal(round(amount, 1 - int(math.log10(amount)))).quantize(Decimal(1)) for amount in amounts)
 
 
 AMOUNTS: Final[dict[Kind, tuple[Decimal, ...]]] = {

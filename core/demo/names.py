@@ -78,8 +78,7 @@ LEGAL_FORMS: Final = weighted({
 })  # fmt: skip
 #: What somebody puts behind a name because the form has no better field.
 LONG_NOTE: Final = (
-    "(xuất hóa đơn cho Chi nhánh Công ty Trách nhiệm hữu hạn Một thành viên"
-    " Đầu tư Thương mại Dịch vụ Xuất nhập khẩu)"
+    "(xuất hóa đơn cho Chi nhánh Công ty Trách nhiệm hữu hạn Một thành viên Đầu tư Thương mại Dịch vụ Xuất nhập khẩu)"
 )
 
 #: An industry, the points of its group, and what its companies say they do.
@@ -116,9 +115,7 @@ MAIL_DOMAINS: Final = weighted({
     "gmail.com": 78, "yahoo.com": 6, "yahoo.com.vn": 4, "outlook.com": 4, "hotmail.com": 4, "icloud.com": 4,
 })  # fmt: skip
 COMPANY_TLDS: Final = weighted({"com.vn": 8, "vn": 7, "com": 7, "net.vn": 1, "net": 1})
-MAILBOXES: Final = weighted(
-    {"info": 8, "lienhe": 4, "contact": 4, "kinhdoanh": 3, "sales": 3, "ketoan": 2, "hotro": 1}
-)
+MAILBOXES: Final = weighted({"info": 8, "lienhe": 4, "contact": 4, "kinhdoanh": 3, "sales": 3, "ketoan": 2, "hotro": 1})
 MOBILE_PREFIXES: Final = weighted({
     "032": 3, "033": 3, "034": 3, "035": 4, "036": 3, "037": 3, "038": 4, "039": 3, "086": 3, "096": 4,
     "097": 6, "098": 7, "081": 2, "082": 2, "083": 2, "084": 2, "085": 2, "088": 2, "091": 7, "094": 5,

@@ -29,9 +29,7 @@ def _logins(role: str, count: int) -> list[str]:
 
 def _user(login: str, role: Role, random: Random, today: date) -> User:
     woman = random.random() < 1 / 2
-    middles, given = (
-        (names.FEMALE_MIDDLES, names.FEMALE_NAMES) if woman else (names.MALE_MIDDLES, names.MALE_NAMES)
-    )
+    middles, given = (names.FEMALE_MIDDLES, names.FEMALE_NAMES) if woman else (names.MALE_MIDDLES, names.MALE_NAMES)
     return User(
         login=login,
         display_name=" ".join((random.choice(names.FAMILIES), random.choice(middles), random.choice(given))),
@@ -60,9 +58,7 @@ def teams(staff: Sequence[User]) -> list[Team]:
     found = []
     for turn, region in enumerate(REGIONS):
         members = managers[turn : turn + 1] + salespeople[turn :: len(REGIONS)]
-        found.append(
-            Team(name=f"Kinh doanh {region[0].lower()}{region[1:]}", lead=members[0], members=members)
-        )
+        found.append(Team(name=f"Kinh doanh {region[0].lower()}{region[1:]}", lead=members[0], members=members))
     return found
 
 

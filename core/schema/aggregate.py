@@ -230,9 +230,10 @@ def grouped(reader: Reader, record: Record, selection: Selection, path: tuple[st
         else:
             value = f"{literal(selection.type.name)}::text"
         columns.append(f"{value} as {quote(part.key)}")
+    groups = f"select {keys.select()[0]}, count(*) as total from {table}{clause(conditions)} group by 1"
     return (
-        f"(select coalesce(json_agg(r), '[]'::json) from (select {', '.join(columns)} from (select {keys.select()[0]}, "
-        f"count(*) as total from {table}{clause(conditions)} group by 1) s order by s.k0 nulls last limit {MOST_GROUPS}) r)"
+        f"(select coalesce(json_agg(r), '[]'::json) from (select {', '.join(columns)} from ({groups}) s "
+        f"order by s.k0 nulls last limit {MOST_GROUPS}) r)"
     )
 
 

@@ -72,10 +72,11 @@ class Reader(Conditions):
         wanted = self.operand(ids, "uuid[]")
         conditions.insert(0, f"{alias}.id = any({wanted})")
         columns = self.columns(record, alias, selection.under(), path)
-        return (
-            f"(select coalesce(json_agg(x.j order by x.n), '[]'::json) from (select array_position({wanted}, {alias}.id) as n, "
-            f"{json_object(columns)} as j from {table} where {' and '.join(conditions)}) x)"
+        rows = (
+            f"select array_position({wanted}, {alias}.id) as n, {json_object(columns)} as j "
+            f"from {table} where {' and '.join(conditions)}"
         )
+        return f"(select coalesce(json_agg(x.j order by x.n), '[]'::json) from ({rows}) x)"
 
     def node(self, selection: Selection, path: tuple[str, ...], id_: str) -> str:
         """Whichever record has an id (an SQL expression), as the `Node` interface shows it, or null."""

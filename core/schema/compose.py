@@ -58,7 +58,7 @@ def build_schema(
         types=objects_made,
         config=StrawberryConfig(default_resolver=_member, auto_camel_case=False, disable_field_suggestions=True),
     )
-    graphql: GraphQLSchema = schema._schema
+    graphql: GraphQLSchema = schema._schema  # noqa: SLF001 - what Strawberry has made
     for type_ in graphql.type_map.values():
         if isinstance(type_, GraphQLObjectType):
             # Values are plain JSON here, no instances of the Strawberry classes.
@@ -71,6 +71,7 @@ def build_schema(
 
 
 def is_object(type_: Any) -> bool:
+    """Whether a Strawberry type is an object type or an interface."""
     definition = getattr(type_, "__strawberry_definition__", None)
     return definition is not None and not getattr(definition, "is_input", True)
 

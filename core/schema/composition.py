@@ -33,6 +33,7 @@ class Cache(Generic[Value]):
         self.misses = 0
 
     def get(self, key: Any) -> Value | None:
+        """What is kept under a key, which becomes the most recently used."""
         found = self._found.get(key)
         if found is None:
             self.misses += 1
@@ -42,6 +43,7 @@ class Cache(Generic[Value]):
         return found
 
     def put(self, key: Any, value: Value) -> None:
+        """Keep a value, in the place of the least recently used where the cache is full."""
         self._found[key] = value
         if len(self._found) > self.size:
             self._found.popitem(last=False)

@@ -46,9 +46,7 @@ CONTACT = RecordType(
             max_length=100,
             labels={"vi": "Điện thoại liên hệ", "en": "Contact phones"},
         ),
-        Field(
-            "birthday", Kind.DATE, "Birthday.", labels={"vi": "Ngày sinh liên hệ", "en": "Contact birthday"}
-        ),
+        Field("birthday", Kind.DATE, "Birthday.", labels={"vi": "Ngày sinh liên hệ", "en": "Contact birthday"}),
         Field(
             "isMain",
             Kind.BOOL,

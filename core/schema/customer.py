@@ -124,12 +124,8 @@ CUSTOMER = RecordType(
             max_length=200,
             labels={"vi": "Tỉnh/Thành phố", "en": "Province"},
         ),
-        Field(
-            "district", Kind.TEXT, "District.", max_length=200, labels={"vi": "Quận/Huyện", "en": "District"}
-        ),
-        Field(
-            "ward", Kind.TEXT, "Ward or commune.", max_length=200, labels={"vi": "Phường/Xã", "en": "Ward"}
-        ),
+        Field("district", Kind.TEXT, "District.", max_length=200, labels={"vi": "Quận/Huyện", "en": "District"}),
+        Field("ward", Kind.TEXT, "Ward or commune.", max_length=200, labels={"vi": "Phường/Xã", "en": "Ward"}),
         Field(
             "website",
             Kind.TEXT,

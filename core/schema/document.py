@@ -67,9 +67,11 @@ class Operation:
         )
 
     def plan(self, key: Any) -> Read | None:
+        """The plan kept under a key."""
         return self._plans.get(key)
 
     def keep(self, key: Any, plan: Read) -> None:
+        """Keep a plan; of too many, the oldest goes."""
         self._plans[key] = plan
         if len(self._plans) > 100:
             self._plans.popitem(last=False)

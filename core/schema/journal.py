@@ -144,8 +144,7 @@ def _shown(image: str) -> Callable[[RequestContext, Sequence[dict[str, Any]]], A
     async def resolve(context: RequestContext, rows: Sequence[dict[str, Any]]) -> list[Any]:
         access = context.actor.grants.access
         return [
-            row[image]
-            and {name: v for name, v in row[image].items() if access(row["recordType"], name) >= Access.READ}
+            row[image] and {name: v for name, v in row[image].items() if access(row["recordType"], name) >= Access.READ}
             for row in rows
         ]
 
@@ -239,9 +238,7 @@ CHANGE = RecordType(
             column="before",
             exposed=False,
         ),
-        Field(
-            "imageAfter", Kind.JSON, "The changed fields after, all of them.", column="after", exposed=False
-        ),
+        Field("imageAfter", Kind.JSON, "The changed fields after, all of them.", column="after", exposed=False),
     ),
     (
         ToOne(

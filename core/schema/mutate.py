@@ -260,7 +260,8 @@ async def _claim(connection: Any, running: Running, key: str, details: Any) -> b
         running.context.now,
     )
     claimed = await connection.fetchval(
-        "insert into idempotency (key, actor_id, fingerprint, at) values ($1, $2, $3, $4) on conflict do nothing returning true",
+        "insert into idempotency (key, actor_id, fingerprint, at) values ($1, $2, $3, $4) "
+        "on conflict do nothing returning true",
         key,
         actor,
         print_,

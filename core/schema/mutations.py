@@ -117,6 +117,7 @@ def _one(record: Record, ids: list[UUID]) -> Payload:
 
 
 def counted(call: Call, members: Mapping[str, Any] | None = None) -> Payload:
+    """A payload with the change set's counts, and how many records were skipped."""
     counts = {**call.changes.counts, "skipped": len({e.path[:3] for e in call.changes.errors})}
     return Payload({"counts": counts, **(members or {})})
 

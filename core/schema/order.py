@@ -32,9 +32,11 @@ class Key:
     nulls_first: bool = False
 
     def reversed(self) -> Key:
+        """The key of the opposite order."""
         return Key(self.sql, self.type, not self.descending, self.nullable, not self.nulls_first)
 
     def clause(self) -> str:
+        """The key in an ORDER BY."""
         nulls = f" nulls {'first' if self.nulls_first else 'last'}" if self.nullable else ""
         return f"{self.sql}{' desc' if self.descending else ''}{nulls}"
 
@@ -45,6 +47,7 @@ def order_name(field: Field, relation: str = "") -> str:
 
 
 def sortable(record: Record) -> list[Field]:
+    """The fields that records of a type can be ordered by."""
     return [f for f in record.exposed_fields() if f.sortable and f.kind in SORTABLE]
 
 

@@ -44,6 +44,7 @@ def matching(
 
 
 def clause(conditions: list[str]) -> str:
+    """The WHERE clause of conditions; nothing where all are true."""
     kept = [c for c in conditions if c != "true"]
     return f" where {' and '.join(kept)}" if kept else ""
 
@@ -141,7 +142,8 @@ class _Page:
     def number(self) -> None:
         """Number the rows of the page, one more than asked for, so that what is taken from them can be put together."""
         table, conditions = self._rows(self.alias)
-        self._from = f"(select {self.alias}.* from {table}{clause(conditions)} order by {self.order()} limit {self.size + 1}) {self.alias}"
+        rows = f"{table}{clause(conditions)} order by {self.order()} limit {self.size + 1}"
+        self._from = f"(select {self.alias}.* from {rows}) {self.alias}"
         self.taken.append("row_number() over () as n")
 
     def rows(self) -> str:
@@ -188,7 +190,8 @@ class _Page:
                 case "startCursor" | "endCursor":
                     cursor = self.take(self.cursor())
                     first = (member.name == "startCursor") != self.backward
-                    value = f"(array_agg({cursor} order by p.n{'' if first else ' desc'}) filter (where p.n <= {self.size}))[1]"
+                    order = "p.n" if first else "p.n desc"
+                    value = f"(array_agg({cursor} order by {order}) filter (where p.n <= {self.size}))[1]"
                 case _:
                     value = f"{literal('PageInfo')}::text"
             columns.append((member.key, value))

@@ -113,9 +113,7 @@ TEAM = RecordType(
     ),
     (
         ToOne("lead", "User", "Who leads the team.", labels={"vi": "Trưởng nhóm", "en": "Lead"}),
-        ToMany(
-            "members", "User", "team_id", "Who belongs to the team.", through="TeamMember", other="user_id"
-        ),
+        ToMany("members", "User", "team_id", "Who belongs to the team.", through="TeamMember", other="user_id"),
         *AUDITORS,
     ),
     labels={"vi": "Nhóm làm việc", "en": "Team"},
@@ -175,9 +173,7 @@ ROLE = RecordType(
     ),
     (
         ToMany("users", "User", "role_id", "Who holds the role.", through="UserRole", other="user_id"),
-        ToMany(
-            "grants", "PermissionGrant", "role_id", "How far the role reaches, by record type and action."
-        ),
+        ToMany("grants", "PermissionGrant", "role_id", "How far the role reaches, by record type and action."),
         ToMany("fieldRules", "FieldRule", "role_id", "What the role may do with single fields."),
         *AUDITORS,
     ),

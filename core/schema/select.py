@@ -103,6 +103,7 @@ class Selection:
 
     @property
     def definition(self) -> GraphQLField:
+        """The field's definition in the schema."""
         definition: GraphQLField = self.parent.fields[self.name]
         return definition
 

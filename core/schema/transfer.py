@@ -12,11 +12,12 @@ from uuid import UUID
 
 from core.changes import ChangeSet, Target
 from core.errors import BadInput
-from core.operations import Argument, Call, Member, Mutation, Payload
+from core.operations import Argument, Call, Mutation, Payload
 from core.records import Catalog, Record
 from core.rows import Row
 from core.schema.mutations import COUNTS, ERROR_POLICY, bulk_target, counted
 from core.schema.where import uuid_or_none
+from core.sql import quote
 
 KEPT = "transfer"
 
@@ -141,7 +142,8 @@ async def let_see(
 ) -> None:
     """Make viewers, given as (record, `userId` or `teamId`, id); those there are get the right to edit or lose it."""
     relation = record.to_many[record.type.viewers]
-    parent = next(f.name for f in changes.policy.catalog[relation.target].fields.values() if f.column == relation.column)
+    link = changes.policy.catalog[relation.target]
+    parent = next(f.name for f in link.fields.values() if f.column == relation.column)
     existing = await _existing(changes, record, [id_ for id_, _, _ in pairs])
     known = {key: existing[key] for id_, field, who in pairs if (key := (id_, field, who, source)) in existing}
     stale = tuple(id_ for id_, edits in known.values() if edits is not can_edit)
@@ -157,10 +159,14 @@ async def let_see(
 
 
 async def _existing(changes: ChangeSet, record: Record, ids: Sequence[UUID]) -> dict[Key, tuple[UUID, bool]]:
+    """The viewers by name of records, locked: their ids and whether they may edit."""
+    relation = record.to_many[record.type.viewers]
+    table = quote(changes.policy.catalog[relation.target].type.tablename)
+    column = quote(relation.column)
     found: dict[Key, tuple[UUID, bool]] = {}
     rows = await changes.connection.fetch(
-        "select id, customer_id, user_id, team_id, source, can_edit from customer_viewer "
-        "where customer_id = any($1::uuid[]) and not everyone for update",
+        f"select id, {column}, user_id, team_id, source, can_edit from {table} "
+        f"where {column} = any($1::uuid[]) and not everyone for update",
         list(ids),
     )
     for id_, owner, user, team, source, edits in rows:

@@ -80,6 +80,7 @@ class Types:
     def __init__(self) -> None:
         self.named: dict[str, Any] = dict(SCALARS)
         self._by: dict[str, str] = {}
+        self._enums: dict[str, dict[str, str]] = {}
 
     def add(self, name: str, class_: Any, plugin: str = "core") -> Any:
         """Register a Strawberry type under its name. Raises CompositionError where the name is taken by another."""
@@ -92,6 +93,7 @@ class Types:
         return class_
 
     def refer(self, type_: str) -> StrawberryAnnotation:
+        """A reference to a GraphQL type, which need not exist yet."""
         return StrawberryAnnotation(annotation(type_), namespace=self.named)
 
     def object(
@@ -159,9 +161,9 @@ class Types:
 
     def enum(self, name: str, description: str, values: Mapping[str, str], plugin: str = "core") -> Any:
         """An enum type from values and their descriptions; an equal one under the same name is shared."""
-        if name in self.named and getattr(self.named[name], "_crm_values", None) == dict(values):
+        if name in self.named and self._enums.get(name) == dict(values):
             return self.named[name]
         made = enum.Enum(name, {v: strawberry.enum_value(v, description=d) for v, d in values.items()})  # type: ignore[misc]
         result = strawberry.enum(made, name=name, description=description)
-        result._crm_values = dict(values)  # type: ignore[attr-defined]
+        self._enums[name] = dict(values)
         return self.add(name, result, plugin)
