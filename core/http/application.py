@@ -15,6 +15,7 @@ from core.http.endpoint import Endpoint
 from core.http.hosts import Hosts, host_of
 from core.http.pages import STATIC, Pages, graphiql
 from core.http.services import Services
+from core.http.socket import Sockets
 from core.settings import Settings
 
 Open = Callable[[Settings], Awaitable[Services]]
@@ -32,21 +33,23 @@ class Application:
         self._open = open_services
         self._hosts = Hosts(settings.allowed_hosts)
         self._endpoint: Endpoint | None = None
+        self._sockets: Sockets | None = None
         self._pages = Starlette(lifespan=self._lifespan)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one ASGI scope."""
-        if scope["type"] == "http" and self._endpoint is not None:
+        graphql = self._endpoint if scope["type"] == "http" else self._sockets
+        if graphql is not None and scope["type"] != "lifespan":
             path: str = scope["path"]
             if path in ("/graphql", "/graphql/"):
-                await self._endpoint(scope, receive, send)
+                await graphql(scope, receive, send)
                 return
             if path.startswith("/w/"):
                 slug, _, rest = path[3:].partition("/")
                 if rest in ("graphql", "graphql/"):
-                    await self._endpoint(scope, receive, send, slug)
+                    await graphql(scope, receive, send, slug)
                     return
-            if not self._serves(scope, path):
+            if scope["type"] == "http" and not self._serves(scope, path):
                 await PlainTextResponse("This host name is not served here.", 400)(scope, receive, send)
                 return
         await self._pages(scope, receive, send)
@@ -62,11 +65,12 @@ class Application:
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         services = self.services = await self._open(self.settings)
         try:
+            self._sockets = Sockets(services)
             self._endpoint = Endpoint(services, None if self.settings.production else graphiql())
             app.router.routes[:] = _routes(Pages(services))
             yield
         finally:
-            self._endpoint = None
+            self._endpoint = self._sockets = None
             await services.close()
             self.services = None
 

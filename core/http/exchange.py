@@ -30,6 +30,11 @@ _HEADERS = {
 _KEPT = {media: (*headers[:-1], (b"cache-control", b"private, no-cache")) for media, headers in _HEADERS.items()}
 
 
+def new_request_id() -> str:
+    """A request id that no other process and no other request has."""
+    return f"{_OWN}-{next(_NUMBERS):x}"
+
+
 class Exchange:
     """A request being answered. What is found out about it is kept here for the log and the metrics."""
 
@@ -45,7 +50,7 @@ class Exchange:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.accept: Accepted = accepted(self.headers.get(b"accept", b""))
         given = self.headers.get(b"x-request-id")
-        self.request_id = given.decode() if given and _REQUEST_ID.fullmatch(given) else f"{_OWN}-{next(_NUMBERS):x}"
+        self.request_id = given.decode() if given and _REQUEST_ID.fullmatch(given) else new_request_id()
         self.workspace: Workspace | None = None
         self.actor: Actor | None = None
         self.kind = ""
@@ -56,8 +61,11 @@ class Exchange:
     def answer_headers(self, length: int, extra: Headers = ()) -> list[tuple[bytes, bytes]]:
         """The headers of an answer of `length` bytes."""
         kept = _KEPT if self.method == "GET" else _HEADERS
+        headers: Headers = kept[self.accept.media or GRAPHQL]
+        if extra and extra[0][0] == b"content-type":
+            headers = headers[1:]
         return [
-            *kept[self.accept.media or GRAPHQL],
+            *headers,
             (b"content-length", b"%d" % length),
             (b"x-request-id", self.request_id.encode()),
             *extra,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -12,6 +13,7 @@ from core.http.refusal import INVALID, Refusal, bad_request
 
 #: Levels that variables may nest; conditions are the deepest thing that makes sense in them.
 NESTING = 64
+_DOCUMENT_ID = re.compile(r"[\x21-\x7e]{1,200}")
 #: How orjson's messages about them end.
 _LONE_SURROGATE = ("low surrogate in string", "high surrogate in string")
 _MEMBERS = (
@@ -92,6 +94,8 @@ def from_object(given: Any) -> Parameters:
             raise bad_request(f"{name} must be {words}.")
     query = given.get("query") or ""
     document_id = given.get("documentId") or ""
+    if document_id and not _DOCUMENT_ID.fullmatch(document_id):
+        raise bad_request("documentId must be 1 to 200 visible characters.")
     hash_ = ""
     if extensions := given.get("extensions"):
         hash_ = _hash(extensions.get("persistedQuery"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from core.auth import Authenticator
+from core.context import Actor, Workspace
 from core.database import Database
 from core.features import Features
 from core.http.access import AccessLog
@@ -31,6 +33,34 @@ class Services:
     metrics: Metrics
     access: AccessLog
     closing: AsyncExitStack
+
+    def record(
+        self,
+        request_id: str,
+        workspace: Workspace | None,
+        actor: Actor | None,
+        *,
+        kind: str,
+        operation: str,
+        status: int,
+        codes: Sequence[str],
+        statements: int,
+        seconds: float,
+    ) -> None:
+        """Count an operation that has been answered and log it; `status` is that of HTTP, 0 on a socket."""
+        self.metrics.request(kind, status, operation, codes, statements, seconds)
+        if self.access.on:
+            self.access.write(
+                request_id=request_id,
+                workspace=workspace.slug if workspace else None,
+                operation=operation[:100],
+                kind=kind,
+                actor_id=actor.user_id if actor else None,
+                status=status,
+                codes=codes,
+                ms=round(seconds * 1000, 2),
+                statements=statements,
+            )
 
     async def close(self) -> None:
         """Close everything that was opened, last first."""

@@ -19,6 +19,11 @@ from core.settings import Settings
 from tests.acceptance.assembly import LOGIN, PASSWORD, services
 
 MUTATION = "mutation($l: String!, $p: String!) { login(input: {login: $l, password: $p}) { accessToken } }"
+#: Enough of them for several pages.
+CUSTOMERS = {
+    "query": "mutation($r: [CustomerCreateInput!]!) { customersBulkCreate(input: {records: $r}) { counts } }",
+    "variables": {"r": [{"name": f"Khách hàng {n}", "kind": "ORGANISATION"} for n in range(60)]},
+}
 
 
 async def main(port: int, data_dir: Path) -> None:
@@ -55,7 +60,9 @@ async def main(port: int, data_dir: Path) -> None:
     async with httpx.AsyncClient() as client:
         variables = {"l": LOGIN, "p": PASSWORD}
         answer = await client.post(url, json={"query": MUTATION, "variables": variables})
-    print(url, answer.json()["data"]["login"]["accessToken"], flush=True)  # noqa: T201
+        token = answer.json()["data"]["login"]["accessToken"]
+        await client.post(url, json=CUSTOMERS, headers={"authorization": f"Bearer {token}"})
+    print(url, token, flush=True)  # noqa: T201
     await serving
 
 

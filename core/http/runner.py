@@ -1,0 +1,111 @@
+"""From the parameters of a request to the answer of its operation, whatever transport brought it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+from core.context import RequestContext
+from core.errors import ClientError, DatabaseError
+from core.http.parameters import Parameters
+from core.http.refusal import INVALID, Refusal, bad_request, not_allowed
+from core.http.services import Services
+from core.log import logger
+from core.schema.document import Operation
+from core.schema.execute import Answer, run
+from core.schema.mutate import Mutator
+
+LOG = logger("crm.http")
+
+#: The database is away or going away; what asked may ask again.
+_AWAY = (
+    DatabaseError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    OSError,
+)
+
+
+class Runner:
+    """Runs operations on the services of an application."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def run(self, context: RequestContext, parameters: Parameters, *, queries_only: bool = False) -> Answer:
+        """Run one operation. Raises Refusal where it may not be run at all."""
+        services, workspace = self._services, context.workspace
+        composition = await services.features.composition(workspace)
+        query = parameters.query
+        trusted_only = await services.documents.trusted_only(workspace)
+        if trusted_only or parameters.hash or parameters.document_id:
+            query = await self._document(context, parameters, trusted_only)
+        if queries_only:
+            operation = composition.document(query, services.limits).operation(parameters.operation)
+            if isinstance(operation, Operation) and operation.kind != "query":
+                raise not_allowed("Only queries may use GET.", "POST")
+        pool = services.database.pool(workspace)
+
+        async def fetch(text: str, values: Sequence[Any]) -> bytes | None:
+            found: bytes | None = await pool.fetchval(text, *values)
+            return found
+
+        mutator = Mutator(lambda: services.database.transaction(workspace))
+        return await run(
+            composition,
+            context,
+            fetch,
+            query,
+            parameters.variables,
+            parameters.operation,
+            mutator,
+            services.limits,
+        )
+
+    async def _document(self, context: RequestContext, parameters: Parameters, trusted_only: bool) -> str:
+        """The text of a document that is named, or that only runs where it is published."""
+        documents, workspace = self._services.documents, context.workspace
+        query, hash_ = parameters.query, parameters.hash
+        if parameters.document_id:
+            found = await documents.published(workspace, parameters.document_id)
+            if found is None and not trusted_only:
+                found = await documents.automatic(workspace, parameters.document_id.removeprefix("sha256:"))
+            if found is None:
+                raise Refusal(404, "PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound")
+            return found
+        if query and hash_ and hashlib.sha256(query.encode()).hexdigest() != hash_:
+            raise bad_request("provided sha does not match query")
+        if trusted_only:
+            found = await documents.published(workspace, hash_ or hashlib.sha256(query.encode()).hexdigest())
+            if found is None:
+                raise Refusal(INVALID, "PERSISTED_QUERY_ONLY", "Only published documents run here.")
+            return found
+        if query:
+            if context.actor.user_id is not None:
+                await documents.keep(workspace, hash_, query)
+            return query
+        found = await documents.automatic(workspace, hash_)
+        if found is None:
+            # Apollo's clients look for this message, and for the status 200.
+            raise Refusal(200, "PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound")
+        return found
+
+
+def refusal_of(error: Exception, request_id: str, workspace: str = "") -> Refusal:
+    """What a client is told of an exception: the cause of what should not have happened goes to the log only."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, ClientError):
+        return Refusal.of(error)
+    if isinstance(error, RecursionError):
+        return Refusal(INVALID, "BAD_USER_INPUT", "The request is nested too deeply.")
+    LOG.error("request_failed", exc_info=error, request_id=request_id, workspace=workspace)
+    if isinstance(error, _AWAY):
+        again = ((b"retry-after", b"1"),)
+        message = "The service is not available at the moment."
+        return Refusal(503, "SERVICE_UNAVAILABLE", message, again, requestId=request_id)
+    return Refusal(500, "INTERNAL_SERVER_ERROR", "Internal server error.", requestId=request_id)

@@ -1,0 +1,237 @@
+"""GraphQL over WebSocket: the protocol graphql-transport-ws, with the same limits and rules as over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from core.context import Actor, RequestContext, Workspace
+from core.errors import Unauthenticated
+from core.http.cors import Cors
+from core.http.exchange import new_request_id
+from core.http.hosts import Hosts, host_of
+from core.http.parameters import from_object, load
+from core.http.refusal import Refusal
+from core.http.runner import Runner, refusal_of
+from core.http.services import Services
+from core.messages import language
+
+PROTOCOL = "graphql-transport-ws"
+INIT_SECONDS = 10.0
+#: Operations that one socket may have running.
+AT_ONCE = 100
+
+BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NO_PROTOCOL = 4400, 4401, 4403, 4406
+INIT_TIMEOUT, DUPLICATE_ID, SECOND_INIT, TOO_LARGE = 4408, 4409, 4429, 1009
+
+
+class _Closing(Exception):
+    """The socket has to be closed, with a code and a reason of the protocol."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Sockets:
+    """Accepts WebSockets for the GraphQL endpoints of an application."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._runner = Runner(services)
+        self._hosts = Hosts(services.settings.allowed_hosts)
+        self._cors = Cors(services.settings.cors_origins)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any, slug: str | None = None) -> None:
+        """Serve one socket from its handshake to its end."""
+        await receive()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        host = host_of(headers.get(b"host", b""))
+        served = host in self._hosts or self._services.directory.bound(host) is not None
+        workspace = await self._services.directory.find(slug, host) if served and self._same_site(headers) else None
+        if workspace is None:
+            await send({"type": "websocket.close", "code": FORBIDDEN})
+            return
+        if PROTOCOL not in scope.get("subprotocols", ()):
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": NO_PROTOCOL, "reason": "Subprotocol not acceptable"})
+            return
+        await send({"type": "websocket.accept", "subprotocol": PROTOCOL})
+        await Socket(self._services, self._runner, workspace, scope, headers, send).serve(receive)
+
+    def _same_site(self, headers: dict[bytes, bytes]) -> bool:
+        """Whether the page that opens the socket may: browsers ask no preflight for sockets."""
+        origin = headers.get(b"origin")
+        if origin is None or self._cors.headers(origin):
+            return True
+        return urlsplit(origin.decode("latin-1")).netloc.lower() == headers.get(b"host", b"").decode("latin-1").lower()
+
+
+class Socket:
+    """One open socket: who is at its other end, and the operations it has running."""
+
+    def __init__(
+        self,
+        services: Services,
+        runner: Runner,
+        workspace: Workspace,
+        scope: Any,
+        headers: dict[bytes, bytes],
+        send: Any,
+    ) -> None:
+        self._services = services
+        self._runner = runner
+        self._workspace = workspace
+        self._client = scope["client"][0] if scope.get("client") else ""
+        self._spoken = headers.get(b"accept-language", b"").decode("latin-1")
+        self._authorization = headers.get(b"authorization", b"").decode("latin-1")
+        self._send = send
+        self._token = ""
+        self._actor: Actor | None = None
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    async def serve(self, receive: Any) -> None:
+        """Answer messages until either side ends it."""
+        try:
+            while True:
+                async with asyncio.timeout(self._patience()):
+                    message = await receive()
+                if message["type"] == "websocket.disconnect":
+                    return
+                await self._heard(self._read(message))
+        except TimeoutError:
+            late = self._actor is None
+            await self._close(INIT_TIMEOUT if late else FORBIDDEN, "Init timeout" if late else "Token expired")
+        except _Closing as closing:
+            await self._close(closing.code, closing.reason)
+        finally:
+            for task in self._running.values():
+                task.cancel()
+
+    def _patience(self) -> float | None:
+        """Seconds until the socket ends by itself: without a greeting, or when its token expires."""
+        if self._actor is None:
+            return INIT_SECONDS
+        if self._actor.expires_at is None:
+            return None
+        return max(0.0, (self._actor.expires_at - datetime.now(UTC)).total_seconds())
+
+    def _read(self, message: Any) -> dict[str, Any]:
+        text = message.get("text")
+        if text is None:
+            raise _Closing(BAD_REQUEST, "Only text messages are understood")
+        if len(text) > self._services.settings.max_body_bytes:
+            raise _Closing(TOO_LARGE, "Message too large")
+        try:
+            found = load(text.encode(), "message")
+        except (Refusal, UnicodeEncodeError):
+            raise _Closing(BAD_REQUEST, "Invalid message") from None
+        if not isinstance(found, dict) or not isinstance(found.get("type"), str):
+            raise _Closing(BAD_REQUEST, "Invalid message")
+        return found
+
+    async def _heard(self, message: dict[str, Any]) -> None:
+        match message["type"]:
+            case "connection_init":
+                await self._init(message.get("payload"))
+            case "ping":
+                await self._say({"type": "pong"})
+            case "pong":
+                pass
+            case "subscribe":
+                await self._subscribe(message)
+            case "complete":
+                if (task := self._running.pop(str(message.get("id")), None)) is not None:
+                    task.cancel()
+            case _:
+                raise _Closing(BAD_REQUEST, "Unknown message type")
+
+    async def _init(self, payload: Any) -> None:
+        if self._actor is not None:
+            raise _Closing(SECOND_INIT, "Too many initialisation requests")
+        given = payload if isinstance(payload, dict) else {}
+        authorization = given.get("authorization") or given.get("Authorization") or self._authorization
+        scheme, _, token = authorization.partition(" ") if isinstance(authorization, str) else ("", "", "")
+        self._token = token.strip() if scheme.lower() == "bearer" else ""
+        self._actor = await self._authenticate()
+        await self._say({"type": "connection_ack"})
+
+    async def _authenticate(self) -> Actor:
+        try:
+            return await self._services.authenticator.actor(self._workspace, self._token)
+        except Unauthenticated as error:
+            raise _Closing(FORBIDDEN, error.message[:100]) from None
+
+    async def _subscribe(self, message: dict[str, Any]) -> None:
+        if self._actor is None:
+            raise _Closing(UNAUTHORIZED, "Unauthorized")
+        id_ = message.get("id")
+        if not isinstance(id_, str) or not 1 <= len(id_) <= 200 or not isinstance(message.get("payload"), dict):
+            raise _Closing(BAD_REQUEST, "Invalid message")
+        if id_ in self._running:
+            raise _Closing(DUPLICATE_ID, f"Subscriber for {id_} already exists")
+        # The token may have been revoked since the last operation.
+        self._actor = await self._authenticate()
+        if len(self._running) >= AT_ONCE:
+            refusal = Refusal(429, "LIMIT_EXCEEDED", f"A socket may run {AT_ONCE} operations at once.")
+            await self._fail(id_, refusal.body)
+            return
+        task = asyncio.create_task(self._operate(id_, message["payload"], self._actor))
+        self._running[id_] = task
+
+    async def _operate(self, id_: str, payload: dict[str, Any], actor: Actor) -> None:
+        began, request_id = time.perf_counter(), new_request_id()
+        kind, name, statements = "", "", 0
+        codes: tuple[str, ...] = ()
+        try:
+            context = RequestContext(
+                self._workspace,
+                actor,
+                request_id,
+                language(self._spoken, actor.locale),
+                client=self._client,
+                extra={"auth": self._services.authenticator},
+            )
+            answer = await self._runner.run(context, from_object(payload))
+            kind, name, codes, statements = answer.kind, answer.operation, answer.codes, answer.statements
+            body, request_error = answer.body, answer.request_error
+        except Exception as error:  # noqa: BLE001 - the last line of defence: masked and logged
+            refusal = refusal_of(error, request_id, self._workspace.slug)
+            codes, body, request_error = (refusal.code,), refusal.body, True
+        # From here on the id may be used again.
+        if self._running.get(id_) is asyncio.current_task():
+            del self._running[id_]
+        if request_error:
+            await self._fail(id_, body)
+        else:
+            await self._say({"id": id_, "type": "next", "payload": orjson.Fragment(body)})
+            await self._say({"id": id_, "type": "complete"})
+        self._services.record(
+            request_id,
+            self._workspace,
+            actor,
+            kind=kind,
+            operation=name,
+            status=0,
+            codes=codes,
+            statements=statements,
+            seconds=time.perf_counter() - began,
+        )
+
+    async def _fail(self, id_: str, body: bytes) -> None:
+        await self._say({"id": id_, "type": "error", "payload": orjson.loads(body)["errors"]})
+
+    async def _say(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(RuntimeError, OSError):  # the client has gone; its disconnect is on the way
+            await self._send({"type": "websocket.send", "text": orjson.dumps(message).decode()})
+
+    async def _close(self, code: int, reason: str) -> None:
+        with contextlib.suppress(RuntimeError, OSError):
+            await self._send({"type": "websocket.close", "code": code, "reason": reason})
