@@ -114,7 +114,9 @@ def given(value: Any, type_: GraphQLInputType, path: Path) -> Argument:
         if isinstance(inner, GraphQLInputObjectType | GraphQLEnumType):
             values = value if isinstance(value, list) else [value]
             return Argument(items=[given(v, inner, (*path, i)) for i, v in enumerate(values)])
-    return Argument(_name(value), Operand(_reader(path), ("variable", path)))
+    if isinstance(nullable, GraphQLEnumType):
+        return Argument(_name(value), constant(_name(value)))
+    return Argument(value, Operand(_reader(path), ("variable", path)))
 
 
 def stored(value: Any, type_: GraphQLInputType) -> Argument:

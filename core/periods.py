@@ -9,12 +9,8 @@ from core.errors import BadInput
 
 #: Units a period is counted in.
 UNITS = ("MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR")
-_STEPS = {
-    "MINUTE": timedelta(minutes=1),
-    "HOUR": timedelta(hours=1),
-    "DAY": timedelta(days=1),
-    "WEEK": timedelta(weeks=1),
-}
+_TIMES = {"MINUTE": timedelta(minutes=1), "HOUR": timedelta(hours=1)}
+_DAYS = {"DAY": timedelta(days=1), "WEEK": timedelta(weeks=1)}
 _MONTHS = {"MONTH": 1, "QUARTER": 3, "YEAR": 12}
 
 
@@ -40,13 +36,10 @@ def bounds(now: datetime, zone: str, period: str, unit: str, count: int = 1) -> 
 
 
 def _floor(t: datetime, unit: str) -> datetime:
-    t = t.replace(second=0, microsecond=0)
-    if unit == "MINUTE":
-        return t
-    t = t.replace(minute=0)
-    if unit == "HOUR":
-        return t
-    t = t.replace(hour=0)
+    if unit in _TIMES:
+        past = timedelta(minutes=t.minute if unit == "HOUR" else 0, seconds=t.second, microseconds=t.microsecond)
+        return (t.astimezone(UTC) - past).astimezone(t.tzinfo)
+    t = t.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     if unit == "WEEK":
         return t - timedelta(days=t.weekday())
     if unit in _MONTHS:
@@ -55,8 +48,11 @@ def _floor(t: datetime, unit: str) -> datetime:
 
 
 def _shift(t: datetime, unit: str, count: int) -> datetime:
-    if unit in _STEPS:
-        return t + _STEPS[unit] * count
+    if unit in _TIMES:
+        # An hour takes an hour even when the clocks change; a day may take another.
+        return (t.astimezone(UTC) + _TIMES[unit] * count).astimezone(t.tzinfo)
+    if unit in _DAYS:
+        return t + _DAYS[unit] * count
     months = t.year * 12 + t.month - 1 + _MONTHS[unit] * count
     year, month = divmod(months, 12)
     day = t.day
