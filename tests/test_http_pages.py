@@ -94,6 +94,7 @@ async def test_metrics_count_requests_by_operation_and_status(client: Client) ->
     assert 'crm_operations_total{operation="Counted"} 1' in text
     assert re.search(r'crm_requests_total\{kind="none",status="400"\} \d+', text)
     assert 'crm_errors_total{code="GRAPHQL_PARSE_FAILED"} 1' in text
+    assert re.search(r"crm_document_misses [1-9]", text)
     total = re.search(r"crm_request_seconds_count (\d+)", text)
     last = re.search(r'crm_request_seconds_bucket\{le="\+Inf"\} (\d+)', text)
     assert total is not None

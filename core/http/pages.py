@@ -16,6 +16,7 @@ from core.context import Workspace
 from core.errors import Unauthenticated
 from core.http.health import Health
 from core.http.services import Services
+from core.schema.composition import Composition
 
 STATIC = Path(__file__).parent.parent / "static"
 POLICY = (
@@ -84,15 +85,22 @@ class Pages:
 
     async def metrics(self, _request: Request) -> Response:
         """The counters of this process for Prometheus."""
-        text = self._services.metrics.text(self._gauges())
+        workspace = await self._services.directory.find(None)
+        composition = await self._services.features.composition(workspace) if workspace else None
+        text = self._services.metrics.text(self._gauges(composition))
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    def _gauges(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
+    def _gauges(self, composition: Composition | None) -> Iterator[tuple[str, str, dict[str, str], float]]:
         budget = self._services.database.budget
         yield "crm_connections", "Database connections this process holds.", {}, budget.used
         yield "crm_connections_limit", "Database connections this process may hold.", {}, budget.limit
         yield "crm_pools", "Workspaces with open connections.", {}, len(budget.pools)
         yield "crm_workspaces", "Workspaces of the deployment.", {}, len(self._services.directory.all())
+        if composition is not None:
+            cached = composition.documents
+            yield "crm_documents_cached", "Documents ready to run in the default workspace.", {}, len(cached)
+            yield "crm_document_hits", "Requests whose document was ready.", {}, cached.hits
+            yield "crm_document_misses", "Requests whose document had to be prepared.", {}, cached.misses
 
     async def _demand_signed_in(self, request: Request, workspace: Workspace) -> None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
+from structlog.contextvars import bound_contextvars
 
 from core.context import RequestContext
 from core.errors import ClientError, DatabaseError
@@ -38,6 +39,10 @@ class Runner:
 
     async def run(self, context: RequestContext, parameters: Parameters, *, queries_only: bool = False) -> Answer:
         """Run one operation. Raises Refusal where it may not be run at all."""
+        with bound_contextvars(request_id=context.request_id, workspace=context.workspace.slug):
+            return await self._run(context, parameters, queries_only)
+
+    async def _run(self, context: RequestContext, parameters: Parameters, queries_only: bool) -> Answer:
         services, workspace = self._services, context.workspace
         composition = await services.features.composition(workspace)
         query = parameters.query
