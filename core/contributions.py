@@ -19,6 +19,7 @@ from core.customrules import CustomFieldRules
 from core.errors import CompositionError, CrmError, PluginError
 from core.grants import SYSTEM
 from core.hooks import Enabled, Hooks
+from core.jobs import JobType, job_types
 from core.operations import Mutation, ObjectType, Query
 from core.plugins import Plugin, PluginRegistry
 from core.policy import Policy
@@ -83,13 +84,13 @@ class Composed:
     """A composition, and what came with it.
 
     `left_out` are the reasons why plugins and custom fields are not in it, by name (`groups`,
-    `Customer.shoeSize`); `record_types` are those of each plugin.
+    `Customer.shoeSize`); `jobs` are the kinds of job by kind, `record_types` those of each plugin.
     """
 
     composition: Composition
     left_out: Mapping[str, str]
     abilities: Mapping[str, str]
-    jobs: tuple[tuple[str, Any], ...] = ()
+    jobs: Mapping[str, JobType]
     record_types: Mapping[str, tuple[RecordType, ...]] = field(default_factory=dict)
     plugin_abilities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -105,7 +106,6 @@ class _Part:
     requires: frozenset[str] = frozenset()
     types: tuple[RecordType, ...] = ()
     extensions: tuple[Extension, ...] = ()
-    jobs: tuple[Any, ...] = ()
     operations: Operations = Operations()
 
 
@@ -127,17 +127,20 @@ def compose(feature_set: FeatureSet, registry: PluginRegistry, core: Operations)
     def full(some: Sequence[_Part]) -> Composed:
         return _compose(feature_set.fingerprint, some, registry, core, left_out)
 
-    try:
-        return full(_admit(parts, None, left_out))
-    except Exception as error:  # noqa: BLE001 found out one by one below
-        first = error
-    for check in (light, full):
-        parts = _admit(parts, check, left_out)
+    parts = _admit(parts, None, left_out)
+    # Nearly always all is well. Where it is not, one after the other is added: to the catalog, which is quick, then to
+    # the schema, which is slow.
+    for check in (None, light, full):
+        kept = _admit(parts, check, left_out) if check else parts
+        if check is light and kept == parts:
+            continue
+        parts = kept
         try:
             return full(parts)
-        except Exception as error:  # noqa: BLE001
-            first = error
-    raise first
+        except Exception:
+            if check is full or not parts:
+                raise
+    raise CompositionError("core cannot be composed")
 
 
 def _admit(parts: Sequence[_Part], check: Check | None, left_out: dict[str, str]) -> list[_Part]:
@@ -161,7 +164,7 @@ def _admit(parts: Sequence[_Part], check: Check | None, left_out: dict[str, str]
 
 def reason(error: BaseException) -> str:
     """An error in one line, for those who look after the plugins."""
-    if isinstance(error, PluginError) and error.__cause__ is not None and not isinstance(error.__cause__, CrmError):
+    if isinstance(error, PluginError) and error.__cause__ is not None:
         return " ".join(f"{error.message}: {error.__cause__}".split())[:500]
     said = error.message if isinstance(error, CrmError) else f"{type(error).__name__}: {error}"
     return " ".join(said.split())[:500]
@@ -215,7 +218,6 @@ def _gather(plugin: Plugin, settings: Mapping[str, Any], registry: PluginRegistr
         requires=frozenset(plugin.manifest.requires),
         types=_owned(name, contributed("record_types", RecordType)),
         extensions=contributed("extensions", Extension),
-        jobs=contributed("jobs"),
         operations=Operations(
             _owned(name, contributed("queries", Query)),
             _owned(name, contributed("mutations", Mutation)),
@@ -267,7 +269,7 @@ def _compose(
         composition,
         dict(left_out),
         operations.abilities,
-        tuple((part.name, job) for part in parts for job in part.jobs),
+        job_types(hooks),
         {part.name: part.types for part in parts if part.enabled},
         {part.name: tuple(part.operations.abilities) for part in parts if part.enabled},
     )

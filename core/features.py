@@ -30,6 +30,7 @@ from core.log import logger
 from core.piccolo_app import APP_CONFIG
 from core.plugins import PluginRegistry, State
 from core.pool import Connection
+from core.schema import job
 from core.schema.composition import Composition
 from core.schema.mutations import UNDO
 from core.settings import Settings
@@ -66,7 +67,9 @@ ABILITIES: Mapping[str, str] = {
 def core_operations(features: Features) -> Operations:
     """What core contributes beside its record types: sign-in, explanations, undo, plugins and custom fields."""
     return (
-        Operations(mutations=(UNDO, *membership.MUTATIONS), error_codes=ERROR_CODES, abilities=ABILITIES)
+        Operations(
+            mutations=(UNDO, *membership.MUTATIONS, *job.MUTATIONS), error_codes=ERROR_CODES, abilities=ABILITIES
+        )
         + Operations(signin.QUERIES, signin.MUTATIONS, signin.OBJECTS, signin.ERROR_CODES)
         + Operations(explain.QUERIES, objects=explain.OBJECTS)
         + operations_of(features)
@@ -127,6 +130,7 @@ class Features:
     async def close(self) -> None:
         """Stop following changes."""
         tasks = [t for e in self._entries.values() if (t := e.task)] + list(self._building.values())
+        self._entries.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

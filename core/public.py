@@ -19,6 +19,7 @@ from core.errors import (
     UserError,
 )
 from core.hookspecs import hookimpl
+from core.jobs import JobContext, JobType, enqueue
 from core.log import logger
 from core.messages import text
 from core.operations import (
@@ -107,6 +108,8 @@ __all__ = [
     "Filter",
     "Forbidden",
     "GivenArgument",
+    "JobContext",
+    "JobType",
     "Kind",
     "LimitExceeded",
     "Linked",
@@ -141,6 +144,7 @@ __all__ = [
     "any_of",
     "bulk_target",
     "constant",
+    "enqueue",
     "from_context",
     "hookimpl",
     "logger",

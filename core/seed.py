@@ -17,6 +17,7 @@ ABILITIES = ("custom_fields", "jobs", "plugins", "roles", "settings", "undo", "u
 _OWN_WORK = frozenset({"read", "create", "update", "delete", "restore", "import", "transfer", "share"})
 _PEOPLE = ("User", "Team")
 _JOURNAL = "ChangeSet"
+_JOBS = "Job"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def default_roles(catalog: Catalog) -> list[RoleSpec]:
     reads users and teams; the rest, a plugin's included, is the admin's until he grants it to others.
     """
     granted = [r for r in catalog if not r.type.follows]
-    owned = [r for r in granted if r.name != _JOURNAL and _has_owner(catalog, r)]
+    owned = [r for r in granted if r.name not in (_JOURNAL, _JOBS) and _has_owner(catalog, r)]
     read_people = {(name, "read"): Reach.ALL for name in _PEOPLE if name in catalog}
     look_up = {(r.name, "lookup"): Reach.ALL for r in granted if "lookup" in r.type.actions}
     return [
@@ -44,17 +45,23 @@ def default_roles(catalog: Catalog) -> list[RoleSpec]:
         RoleSpec(
             "Manager",
             "Works with all that the members of his teams own, and reads the whole journal.",
-            _every(owned, Reach.TEAM) | look_up | read_people | {(_JOURNAL, "read"): Reach.ALL},
+            _every(owned, Reach.TEAM)
+            | look_up
+            | read_people
+            | {(_JOURNAL, "read"): Reach.ALL, (_JOBS, "read"): Reach.OWN},
         ),
         RoleSpec(
             "Salesperson",
             "Works with what he owns, and with what is shared with him.",
-            _every(owned, Reach.OWN, _OWN_WORK) | look_up | read_people | {(_JOURNAL, "read"): Reach.OWN},
+            _every(owned, Reach.OWN, _OWN_WORK)
+            | look_up
+            | read_people
+            | {(_JOURNAL, "read"): Reach.OWN, (_JOBS, "read"): Reach.OWN},
         ),
         RoleSpec(
             "Read-only",
             "Reads all customers and what belongs to them, and changes nothing.",
-            _every(owned, Reach.ALL, {"read"}) | read_people,
+            _every(owned, Reach.ALL, {"read"}) | read_people | {(_JOBS, "read"): Reach.OWN},
         ),
     ]
 

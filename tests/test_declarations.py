@@ -60,6 +60,10 @@ async def columns(database: Database, module_workspace: Workspace) -> tuple[Colu
     return written, generated
 
 
+#: What workers keep in a job for each other.
+JOB_INTERNALS = ("input", "cancel_requested", "change_set_ids", "heartbeat_at")
+
+
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
     return Catalog.build(CORE)
@@ -113,6 +117,7 @@ def test_fields_have_their_columns(record_type: RecordType, columns: tuple[Colum
         "password_hash",
         "failed_logins",
         "locked_until",
+        *JOB_INTERNALS,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.records import RecordType
 from core.schema.contact import CONTACT
 from core.schema.customer import CUSTOMER, CUSTOMER_VIEWER
+from core.schema.job import JOB
 from core.schema.journal import CHANGE, CHANGE_SET
 from core.schema.opportunity import OPPORTUNITY
 from core.schema.permission import FIELD_RULE, PERMISSION_GRANT, ROLE, TEAM, TEAM_MEMBER, USER, USER_ROLE
@@ -23,4 +24,5 @@ CORE: tuple[RecordType, ...] = (
     FIELD_RULE,
     CHANGE_SET,
     CHANGE,
+    JOB,
 )
