@@ -38,7 +38,7 @@ def column_sql(field: Field, alias: str) -> str:
     if field.custom:
         key = field.custom.replace("'", "''")
         if field.kind is Kind.TEXTS:
-            return f"(select array_agg(e) from jsonb_array_elements_text({alias}.custom->'{key}') e)"
+            return f"(select array_agg(e) from jsonb_array_elements_text({alias}.custom->'{key}') e)::text[]"
         return f"({alias}.custom->>'{key}')::{field.type}"
     return f"{alias}.{quote(field.column)}"
 

@@ -77,10 +77,12 @@ class Policy:
         """The rows on which the actor may take an action.
 
         `reached` names the column by which the rows were reached from a parent that is itself in scope, so that
-        the parent need not be checked again.
+        the parent need not be checked again; by a column that is hidden from the actor no rows are reached.
         """
         found = self.catalog[record]
-        return Scope(found, self._decide(found, action, reached), deleted, _MADE_HERE)
+        link = found.by_column().get(reached)
+        hidden = link is not None and not self.readable(found, link.name)
+        return Scope(found, FALSE if hidden else self._decide(found, action, reached), deleted, _MADE_HERE)
 
     def internal(self, record: str, *, deleted: bool | None = None) -> Scope:
         """Every row of a type, for conditions inside rules, for links and for the change path's own look-ups."""

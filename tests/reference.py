@@ -165,12 +165,18 @@ class Reference:
             return None
         return found
 
+    def link_of(self, relation: ToMany) -> str:
+        """The field of the related records that leads back."""
+        return next(f.name for f in self.catalog[relation.target].fields.values() if f.column == relation.column)
+
     def related(self, relation: ToMany, row: Row) -> list[Row]:
         target = self.catalog[relation.target]
         if relation.through:
             between = self.rows[self.catalog[relation.through].type.tablename]
             ids = {b[relation.other] for b in between if b[relation.column] == row["id"]}
             return [r for r in self.all(target) if r["id"] in ids]
+        if not self.shows(target, self.link_of(relation)):
+            return []
         return [r for r in self.all(target) if r[relation.column] == row["id"]]
 
     # Values
@@ -199,6 +205,8 @@ class Reference:
             if value is None:
                 if key in record.to_one:
                     self.demand(record, key + "Id")
+                elif key in record.to_many and not record.to_many[key].through:
+                    self.demand(self.catalog[record.to_many[key].target], self.link_of(record.to_many[key]))
                 elif key in record.fields:
                     self.demand(record, key)
             elif key in ("and", "or"):
@@ -210,6 +218,8 @@ class Reference:
                 self.demand(record, key + "Id")
                 self.check_where(value, self.catalog[record.to_one[key].target])
             elif key in record.to_many:
+                if not record.to_many[key].through:
+                    self.demand(self.catalog[record.to_many[key].target], self.link_of(record.to_many[key]))
                 for name, part in value.items():
                     if name != "count":
                         self.check_where(part, self.catalog[record.to_many[key].target])
@@ -485,7 +495,7 @@ class Reference:
             self._check_record(record, nodes)
         elif kind == "list":
             parts = self.under(f"{name}Connection", nodes)
-            if set(part[0].name.value for part in parts.values()) & {"nodes", "edges", "pageInfo"}:
+            if {part[0].name.value for part in parts.values()} & {"nodes", "edges", "pageInfo"}:
                 self.check_page(arguments, record)
             elif any(part[0].name.value == "totalCount" for part in parts.values()):
                 self.check_list(arguments, record)

@@ -198,7 +198,7 @@ def _root_scope(reader: Reader, record: Record, selection: Selection) -> Any:
 
 
 def _single(reader: Reader, record: Record, selection: Selection, path: tuple[str, ...]) -> str:
-    """One record by its id or by one of its unique fields."""
+    """One record by its id or by one of its unique fields. Raises Forbidden where that field is hidden."""
     given = [
         (f, a)
         for f in record.fields.values()
@@ -208,6 +208,7 @@ def _single(reader: Reader, record: Record, selection: Selection, path: tuple[st
     if len(given) != 1:
         raise BadInput(f"{selection.name} needs exactly one of its arguments")
     field, argument = given[0]
+    reader.policy.demand_readable(record, field.name)
     operand = argument.operand
     if field.kind is Kind.ID:
         operand = operand.map(uuid_or_none, "uuid or none")

@@ -6,6 +6,9 @@ null where a condition is expected match nothing, so that a condition that was l
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +17,8 @@ from core.errors import BadInput
 from core.policy import Policy
 from core.predicate import (
     FALSE,
+    TRUE,
+    Always,
     Compare,
     Linked,
     Not,
@@ -26,6 +31,11 @@ from core.predicate import (
     any_of,
 )
 from core.records import Field, Kind, Record, ToMany
+
+#: How many digits a number in a condition may have before its point, or zeros after it.
+MOST_DIGITS = 1000
+
+_SIGNS = (("from", "gte"), ("to", "lte"))
 
 
 def condition(argument: Argument, record: Record, policy: Policy) -> Predicate:
@@ -60,22 +70,42 @@ def condition(argument: Argument, record: Record, policy: Policy) -> Predicate:
 
 def _related(argument: Argument, relation: ToMany, policy: Policy) -> Predicate:
     target = policy.catalog[relation.target]
+    link = target.by_column().get(relation.column) if not relation.through else None
+    if link is not None:
+        policy.demand_readable(target, link.name)
     parts: list[Predicate] = []
     for key, value in argument:
         if key == "count":
-            for operator, operand in value:
-                if operand.is_null:
-                    parts.append(FALSE)
-                elif operator == "between":
-                    for bound, sign in (("from", "gte"), ("to", "lte")):
-                        limit = operand.get(bound)
-                        if limit is not None and not limit.is_null:
-                            parts.append(RelatedCount(relation, all_of(), sign, limit.operand))
-                else:
-                    parts.append(RelatedCount(relation, all_of(), operator, operand.operand))
+            parts.append(_counted(value, relation))
         else:
-            parts.append(Related(relation, key, condition(value, target, policy)))
+            # None or every one of them satisfying a condition that was lost would be all rows.
+            found = Related(relation, key, condition(value, target, policy))
+            parts.append(FALSE if value.is_null else found)
     return all_of(*parts) if parts else FALSE
+
+
+def _counted(argument: Argument, relation: ToMany) -> Predicate:
+    """A condition on how many there are, which is never null."""
+    parts = [_count(operator, value, relation) for operator, value in argument]
+    return all_of(*parts) if parts else FALSE
+
+
+def _count(operator: str, value: Argument, relation: ToMany) -> Predicate:
+    if value.is_null:
+        return FALSE
+    if operator == "isNull":
+        return Always(not value.choice)
+    if operator == "between":
+        return _between(value, lambda sign, bound: RelatedCount(relation, TRUE, sign, bound.operand))
+    return RelatedCount(relation, TRUE, operator, value.operand)
+
+
+def _between(value: Argument, compare: Callable[[str, Argument], Predicate]) -> Predicate:
+    """Both comparisons of a range, or the one whose bound was given; a null bound matches nothing."""
+    bounds = [(sign, bound) for name, sign in _SIGNS if (bound := value.get(name)) is not None]
+    if not bounds or any(bound.is_null for _, bound in bounds):
+        return FALSE
+    return all_of(*(compare(sign, bound) for sign, bound in bounds))
 
 
 def _operators(argument: Argument, field: Field) -> Predicate:
@@ -89,12 +119,7 @@ def _operator(operator: str, value: Argument, field: Field) -> Predicate:
     if operator == "isNull":
         return Compare(field, "isNull" if value.choice else "notNull")
     if operator == "between":
-        bounds = [(name, value.get(name)) for name in ("from", "to")]
-        given = [(name, bound) for name, bound in bounds if bound is not None]
-        if not given or any(bound.is_null for _, bound in given):
-            return FALSE
-        signs = {"from": "gte", "to": "lte"}
-        return all_of(*(Compare(field, signs[name], scalar(bound, field)) for name, bound in given))
+        return _between(value, lambda sign, bound: Compare(field, sign, scalar(bound, field)))
     if operator == "within":
         return _within(value, field)
     if value.items is not None:
@@ -117,19 +142,36 @@ def _within(argument: Argument, field: Field) -> Predicate:
 
 
 def scalar(argument: Argument, field: Field) -> Operand:
-    """The operand of a scalar argument; ids become UUIDs when the statement runs."""
-    if field.kind is Kind.ID:
-        return argument.operand.map(_uuids, "uuid")
-    return argument.operand
+    """The operand of a scalar argument, or of a list of them, as the database takes values of the field's kind."""
+    read = _READERS.get(field.kind)
+    if read is None:
+        return argument.operand
+
+    def change(value: Any) -> Any:
+        return [read(v) for v in value] if isinstance(value, list | tuple) else read(value)
+
+    return argument.operand.map(change, field.kind.name)
 
 
-def _uuids(value: Any) -> Any:
+def _uuid(value: Any) -> UUID:
     try:
-        if isinstance(value, list | tuple):
-            return [UUID(str(v)) for v in value]
         return UUID(str(value))
     except ValueError:
         raise BadInput("an id in a condition is not a UUID") from None
+
+
+def _number(value: Decimal) -> Decimal:
+    # The wire format of numbers wraps around silently beyond its range.
+    if not value.is_finite() or abs(value.adjusted()) > MOST_DIGITS:
+        raise BadInput("a number in a condition is out of range")
+    return value
+
+
+def _instant(value: datetime) -> datetime:
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+_READERS: Mapping[Kind, Callable[[Any], Any]] = {Kind.ID: _uuid, Kind.DECIMAL: _number, Kind.DATETIME: _instant}
 
 
 def uuid_or_none(value: Any) -> UUID | None:
