@@ -1,0 +1,114 @@
+"""One test per hook, named after it, on a workspace with a plugin that implements them all."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator
+
+import pytest
+
+from core import hookspecs
+from core.context import Workspace
+from core.database import Database
+from core.features import Features
+from core.grants import Reach
+from core.jobs import job_types
+from core.plugins import PluginRegistry
+from tests.broken_plugins.good.hooks import SEEN
+from tests.switching import Desk, actor
+
+CREATE = """mutation($input: CustomerCreateInput!) {
+  customerCreate(input: $input) { customer { id name } userErrors { code path } changeSet { id } } }"""
+HOOKS = sorted(name for name, f in vars(hookspecs).items() if inspect.isfunction(f) and hasattr(f, "crm_spec"))
+
+
+@pytest.fixture(scope="module")
+async def desk(database: Database, module_workspace: Workspace) -> AsyncIterator[Desk]:
+    registry = PluginRegistry.discover(["tests.broken_plugins.good", "plugins.groups"])
+    features = Features(database, registry=registry)
+    await features.enable(module_workspace, "groups")
+    await features.enable(module_workspace, "good", {"hidden": "Hidden", "refused": "Refused"})
+    yield Desk(database, features, module_workspace)
+    await features.close()
+
+
+def test_every_hook_has_a_test_and_says_when_it_is_called() -> None:
+    assert HOOKS
+    for name in HOOKS:
+        assert f"test_hook_{name}" in globals(), f"no test of the hook {name}"
+        doc = inspect.getdoc(getattr(hookspecs, name)) or ""
+        for word in ("Called:", "error", "Since:"):
+            assert word in doc, f"the hook {name} does not say {word!r}"
+
+
+async def test_hook_record_types(desk: Desk) -> None:
+    assert (await desk.do("{ groups { totalCount } }"))["totalCount"] == 0
+
+
+async def test_hook_extensions(desk: Desk) -> None:
+    id_ = await desk.customer("An")
+    assert await desk.do("query($id: ID!) { customer(id: $id) { shout } }", id=id_) == {"shout": "AN"}
+
+
+async def test_hook_object_types(desk: Desk) -> None:
+    found = await desk.do('{ __type(name: "GoodGreeting") { fields { name } } }')
+    assert found == {"fields": [{"name": "text"}]}
+
+
+async def test_hook_queries(desk: Desk) -> None:
+    assert await desk.do("{ goodGreeting { text } }") == {"text": "hello"}
+
+
+async def test_hook_mutations(desk: Desk) -> None:
+    done = await desk.do('mutation { goodEcho(input: {text: "hi"}) { text userErrors { code } changeSet { id } } }')
+    assert done == {"text": "hi", "userErrors": [], "changeSet": None}
+
+
+async def test_hook_abilities(desk: Desk) -> None:
+    composed = await desk.features.composed(desk.workspace)
+    assert composed.abilities["good_shouting"] == "Shout."
+
+
+async def test_hook_error_codes(desk: Desk) -> None:
+    found = await desk.do('{ __type(name: "UserErrorCode") { enumValues { name } } }')
+    assert {"name": "GOOD_REFUSED"} in found["enumValues"]
+
+
+async def test_hook_jobs(desk: Desk) -> None:
+    composition = await desk.features.composition(desk.workspace)
+    assert "good.shouting" in job_types(composition.hooks)
+
+
+async def test_hook_narrow(desk: Desk) -> None:
+    hidden, shown = await desk.customer("Shown"), await desk.customer("Shown too")
+    await desk.fetch("update customer set name = 'Hidden' where id = $1", hidden)
+    who = actor({("Customer", "read"): Reach.ALL, ("Customer", "update"): Reach.ALL})
+    ask = "query($ids: [ID!]!) { nodes(ids: $ids) { id } }"
+    assert await desk.do(ask, who, ids=[hidden, shown]) == [None, {"id": shown}]
+    rename = 'mutation($id: ID!) { customerUpdate(input: {id: $id, name: "x"}) { userErrors { code } } }'
+    assert await desk.code(rename, who, id=hidden) == "NOT_FOUND"
+    assert await desk.fetch("select name from customer where id = $1", hidden) == "Hidden"
+
+
+async def test_hook_check(desk: Desk) -> None:
+    done = await desk.do(CREATE, input={"name": "Refused", "kind": "PERSON"})
+    assert done["userErrors"] == [{"code": "GOOD_REFUSED", "path": ["input", "name"]}]
+    assert await desk.fetch("select count(*) from customer where name = 'Refused'") == 0
+
+
+async def test_hook_changed(desk: Desk) -> None:
+    SEEN.clear()
+    await desk.customer("Changed")
+    assert ("changed", 1) in SEEN
+
+
+async def test_hook_committed(desk: Desk) -> None:
+    SEEN.clear()
+    await desk.do(CREATE, input={"name": "Committed", "kind": "PERSON"})
+    assert SEEN[-1] == ("committed", "customerCreate")
+    SEEN.clear()
+    await desk.do(
+        "mutation($input: CustomerCreateInput!) { customerCreate(input: $input, dryRun: true) { customer { id } } }",
+        input={"name": "Dry", "kind": "PERSON"},
+    )
+    assert not any(kind == "committed" for kind, _ in SEEN)
