@@ -80,6 +80,7 @@ class Types:
     def __init__(self) -> None:
         self.named: dict[str, Any] = dict(SCALARS)
         self._by: dict[str, str] = {}
+        self._references: dict[str, StrawberryAnnotation] = {}
         self._enums: dict[str, dict[str, str]] = {}
 
     def add(self, name: str, class_: Any, plugin: str = "core") -> Any:
@@ -93,8 +94,11 @@ class Types:
         return class_
 
     def refer(self, type_: str) -> StrawberryAnnotation:
-        """A reference to a GraphQL type, which need not exist yet."""
-        return StrawberryAnnotation(annotation(type_), namespace=self.named)
+        """A reference to a GraphQL type, which need not exist yet; one for all, as each is costly to resolve."""
+        found = self._references.get(type_)
+        if found is None:
+            found = self._references[type_] = StrawberryAnnotation(annotation(type_), namespace=self.named)
+        return found
 
     def object(
         self,
