@@ -58,7 +58,7 @@ class Settings(BaseSettings):
         (), description="Origins of browsers that may call, separated by commas; none switches CORS off"
     )
     default_workspace: str = Field(
-        "main", description="Slug of the workspace that /graphql is, where no host name says"
+        "default", description="Slug of the workspace that /graphql is, where no host name says"
     )
     production: bool = Field(False, description="Switches introspection, GraphiQL and every demo convenience off")
 
@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     statement_timeout_ms: int = Field(10_000, ge=0, description="Milliseconds a statement may run; 0 is no limit")
 
     max_body_bytes: int = Field(2_000_000, ge=1_000, description="Largest request body, uploads excepted")
+    max_document_characters: int = Field(50_000, ge=1_000, description="Most characters in a GraphQL document")
     max_tokens: int = Field(4_000, ge=100, description="Most tokens in a GraphQL document")
     max_depth: int = Field(18, ge=5, description="Most levels of fields in an operation")
     max_aliases: int = Field(30, ge=0, description="Most aliases in an operation")
