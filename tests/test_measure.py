@@ -10,6 +10,7 @@ from graphql import build_schema, get_introspection_query, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.schema.composition import Documents
 from core.schema.document import Prepared, prepare
 from core.schema.measure import UNPAGED, Limits, Measure, Measurer
 
@@ -125,6 +126,24 @@ def test_limits_hold_for_every_operation_of_a_document() -> None:
 def test_tokens_are_limited_by_the_parser() -> None:
     (error,) = prepared("{ " + "id " * 200 + "}", Limits(tokens=100)).errors
     assert error.extensions == {"code": "GRAPHQL_PARSE_FAILED"}
+
+
+def test_characters_are_limited_before_anything_is_parsed() -> None:
+    assert "characters" in excess("{ __typename }" + " " * 1000, characters=1000)
+
+
+def test_the_cache_of_documents_is_bounded_by_their_characters() -> None:
+    cache = Documents(size=3, characters=10)
+    kept = {text: prepared("{ __typename }") for text in ("aaaa", "bbbb", "c", "d", "e")}
+    for text, value in kept.items():
+        cache.put(text, value)
+    assert [text for text in kept if cache.get(text)] == ["c", "d", "e"]
+    assert cache.characters == 3
+    cache.put("e", kept["e"])
+    cache.put("ffffffff", kept["e"])
+    assert (len(cache), cache.characters) == (3, 10)
+    cache.put("g" * 11, kept["e"])
+    assert (len(cache), cache.characters) == (0, 0)
 
 
 def test_graphiqls_own_introspection_is_within_all_limits_unless_switched_off() -> None:

@@ -105,6 +105,7 @@ async def services_over(database: Database, settings: Settings, closing: AsyncEx
 def limits_of(settings: Settings) -> Limits:
     """The limits on documents that the settings ask for."""
     return Limits(
+        characters=settings.max_document_characters,
         tokens=settings.max_tokens,
         depth=settings.max_depth,
         aliases=settings.max_aliases,

@@ -46,10 +46,38 @@ class Cache(Generic[Value]):
         """Keep a value, in the place of the least recently used where the cache is full."""
         self._found[key] = value
         if len(self._found) > self.size:
-            self._found.popitem(last=False)
+            self._drop()
+
+    def _drop(self) -> Any:
+        return self._found.popitem(last=False)[0]
 
     def __len__(self) -> int:
         return len(self._found)
+
+
+class Documents(Cache[Prepared]):
+    """Prepared documents by their text, bounded by all their characters too: clients decide what is in it.
+
+    What is prepared takes some hundred bytes for each character.
+    """
+
+    def __init__(self, size: int, characters: int) -> None:
+        super().__init__(size)
+        self.most = characters
+        self.characters = 0
+
+    def put(self, key: str, value: Prepared) -> None:
+        """Keep a document, in the place of the least recently used."""
+        if key not in self._found:
+            self.characters += len(key)
+        super().put(key, value)
+        while self.characters > self.most:
+            self._drop()
+
+    def _drop(self) -> Any:
+        key = super()._drop()
+        self.characters -= len(key)
+        return key
 
 
 class Composition:
@@ -75,7 +103,7 @@ class Composition:
         self.schema: GraphQLSchema = build_schema(
             catalog, self.queries.values(), self.mutations.values(), objects, dict(error_codes)
         )
-        self.documents: Cache[Prepared] = Cache(1000)
+        self.documents = Documents(1000, 1_000_000)
         self._policies: Cache[Policy] = Cache(500)
         self._sdl = ""
 
@@ -92,7 +120,8 @@ class Composition:
         found = self.documents.get(text)
         if found is None:
             found = prepare(self.schema, text, limits)
-            self.documents.put(text, found)
+            if not found.errors:
+                self.documents.put(text, found)
         return found
 
     @property

@@ -114,6 +114,9 @@ class _Sizes(Visitor):
 
 def prepare(schema: GraphQLSchema, text: str, limits: Limits) -> Prepared:
     """Parse, measure and validate a document. The faults of it are kept in its `errors`, never raised."""
+    if len(text) > limits.characters:
+        excess = f"The document is over the limit of {limits.characters} characters."
+        return Prepared(None, [GraphQLError(excess, extensions={"code": "LIMIT_EXCEEDED"})])
     try:
         document = parse(text, max_tokens=limits.tokens)
         measures = _measure(schema, document, limits)

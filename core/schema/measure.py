@@ -42,6 +42,7 @@ NESTING = 5
 class Limits:
     """What one document may ask for, and the page sizes its cost is reckoned with."""
 
+    characters: int = 50_000
     tokens: int = 4000
     depth: int = 18
     aliases: int = 30
