@@ -51,6 +51,12 @@ async def test_those_not_signed_in_keep_nothing(client: Client) -> None:
     assert code(await client.send(persisted(sha256(query)))) == "PERSISTED_QUERY_NOT_FOUND"
 
 
+async def test_faulty_documents_are_not_kept(client: Client) -> None:
+    for query in ("{", "{ noSuchField }", "{ __typename }" + " " * 50_000):
+        assert (await client.send({"query": query, **persisted(sha256(query))})).status_code == 400
+        assert code(await client.send(persisted(sha256(query)))) == "PERSISTED_QUERY_NOT_FOUND"
+
+
 async def test_a_hash_of_another_document_is_refused_and_not_kept(client: Client) -> None:
     wrong = sha256("something else")
     response = await client.send({"query": QUERY, **persisted(wrong)})

@@ -15,6 +15,7 @@ from core.http.parameters import Parameters
 from core.http.refusal import INVALID, Refusal, bad_request, not_allowed
 from core.http.services import Services
 from core.log import logger
+from core.schema.composition import Composition
 from core.schema.document import Operation
 from core.schema.execute import Answer, run
 from core.schema.mutate import Mutator
@@ -48,7 +49,7 @@ class Runner:
         query = parameters.query
         trusted_only = await services.documents.trusted_only(workspace)
         if trusted_only or parameters.hash or parameters.document_id:
-            query = await self._document(context, parameters, trusted_only)
+            query = await self._document(context, composition, parameters, trusted_only)
         if queries_only:
             operation = composition.document(query, services.limits).operation(parameters.operation)
             if isinstance(operation, Operation) and operation.kind != "query":
@@ -71,7 +72,9 @@ class Runner:
             services.limits,
         )
 
-    async def _document(self, context: RequestContext, parameters: Parameters, trusted_only: bool) -> str:
+    async def _document(
+        self, context: RequestContext, composition: Composition, parameters: Parameters, trusted_only: bool
+    ) -> str:
         """The text of a document that is named, or that only runs where it is published."""
         documents, workspace = self._services.documents, context.workspace
         query, hash_ = parameters.query, parameters.hash
@@ -90,7 +93,8 @@ class Runner:
                 raise Refusal(INVALID, "PERSISTED_QUERY_ONLY", "Only published documents run here.")
             return found
         if query:
-            if context.actor.user_id is not None:
+            sound = not composition.document(query, self._services.limits).errors
+            if sound and context.actor.user_id is not None:
                 await documents.keep(workspace, hash_, query)
             return query
         found = await documents.automatic(workspace, hash_)
