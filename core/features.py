@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,8 @@ LOG = logger("crm.features")
 RETRY_SECONDS = 1.0
 #: Notifications only travel within the deployment's own database; a workspace in another one is looked after.
 LOOK_SECONDS = 1.0
+#: Compositions that are kept without being in use: those just tried or left.
+RECENT = 4
 
 ERROR_CODES: Mapping[str, str] = {
     "REQUIRED": "A value is missing.",
@@ -124,7 +127,7 @@ class Features:
         self._entries: dict[str, _Entry] = {}
         self._known: WeakValueDictionary[str, Composed] = WeakValueDictionary()
         self._building: dict[str, asyncio.Task[Composed]] = {}
-        self._tried: Composed | None = None
+        self._recent: deque[Composed] = deque(maxlen=RECENT)
         self._listening: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
@@ -206,7 +209,7 @@ class Features:
         return [APP_CONFIG, *(p.app for p in plugins if p.app)]
 
     async def built(self, feature_set: FeatureSet) -> Composed:
-        """A feature set, composed in a thread unless it is there already; kept at least until the next is tried."""
+        """A feature set, composed in a thread unless it is there already."""
         fingerprint = feature_set.fingerprint
         if (known := self._known.get(fingerprint)) is None:
             task = self._building.get(fingerprint)
@@ -216,7 +219,8 @@ class Features:
                 task.add_done_callback(lambda _: self._building.pop(fingerprint, None))
             known = await asyncio.shield(task)
             self._known[fingerprint] = known
-        self._tried = known
+        if known not in self._recent:
+            self._recent.append(known)
         return known
 
     async def read(self, connection: Connection) -> FeatureSet:

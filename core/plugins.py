@@ -66,7 +66,8 @@ class Plugin:
         except pydantic.ValidationError as error:
             first = error.errors(include_input=False, include_url=False, include_context=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "settings"
-            raise PluginError(f"{where}: {first['msg']}", plugin=self.name, path=first["loc"]) from error
+            # Not "from error": what it says has the values, which may be secrets.
+            raise PluginError(f"{where}: {first['msg']}", plugin=self.name, path=first["loc"]) from None
 
 
 @dataclass
@@ -160,7 +161,7 @@ def load(found: Manifest) -> Plugin:
     if not (isinstance(model, type) and issubclass(model, pydantic.BaseModel)):
         raise PluginError(f"its settings {found.settings} are not a pydantic model", plugin=found.name)
     app: Any = _refer(found, found.app) if found.app else None
-    if app is not None:
+    if found.app:
         if not isinstance(app, AppConfig) or app.app_name != found.name:
             message = f"{found.app} must be a Piccolo AppConfig with the app name {found.name}"
             raise PluginError(message, plugin=found.name)

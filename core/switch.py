@@ -101,6 +101,9 @@ class Switch:
             if not await connection.fetchval("select true from feature where plugin = $1", name):
                 raise _refused(context, "name", "plugin_unknown", "NOT_FOUND", name=name)
             self._demand_unneeded(context, name, [c.name for c in found.plugins])
+            left = FeatureSet(tuple(c for c in found.plugins if c.name != name), found.fields)
+            # So that this process need only swap; the others compose when they hear of it.
+            await self._features.built(left)
             await connection.execute("update feature set enabled = false, at = now() where plugin = $1", name)
             await self._notify(connection, context)
 
