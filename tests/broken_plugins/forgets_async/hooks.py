@@ -1,0 +1,6 @@
+from core import hookimpl
+
+
+@hookimpl
+def check(batch):
+    return []

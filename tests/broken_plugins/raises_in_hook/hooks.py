@@ -1,0 +1,6 @@
+from core import hookimpl
+
+
+@hookimpl
+def extensions():
+    raise ValueError("not today")

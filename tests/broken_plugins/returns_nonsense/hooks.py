@@ -1,0 +1,6 @@
+from core import hookimpl
+
+
+@hookimpl
+def queries():
+    return ["customers"]

@@ -1,0 +1,6 @@
+from core import hookimpl
+
+
+@hookimpl
+def abilities():
+    return {"roles": "Mine."}
