@@ -65,6 +65,11 @@ class Server:
                 return
         sys.exit(f"{self.name} did not start")
 
+    def cpu(self) -> float:
+        """The processor seconds that the process has used, which do not depend on what else the machine does."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
@@ -104,18 +109,23 @@ def bodies(question: Question, ids: list[str], owners: list[str]) -> list[bytes]
     ]
 
 
-def measure(server: Server, lines: list[bytes], authorization: str, connections: int, seconds: float) -> float:
+def measure(
+    server: Server, lines: list[bytes], authorization: str, connections: int, seconds: float
+) -> tuple[float, float]:
+    """Requests per second, and processor milliseconds of the server per request."""
     with tempfile.TemporaryDirectory() as folder:
         asked, result = Path(folder) / "bodies", Path(folder) / "result"
         asked.write_bytes(b"\n".join(lines) + b"\n")
         env = {"BODIES": str(asked), "RESULT": str(result), "AUTHORIZATION": authorization}
         pin = ["taskset", "-c", "1"] if (os.cpu_count() or 1) > 1 else []
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", "-s", str(ROOT / "load.lua")]
+        before = server.cpu()
         subprocess.run([*pin, *command, server.url], env={**os.environ, **env}, check=True, capture_output=True)
+        used = server.cpu() - before
         found = json.loads(result.read_text())
     if found["errors"]:
         sys.exit(f"{server.name} answered {found['errors']} errors")
-    return float(found["requests"] / (found["micros"] / 1e6))
+    return found["requests"] / (found["micros"] / 1e6), used / found["requests"] * 1000
 
 
 def compare(ours: Server, limit: Server, asked: dict[str, list[bytes]], authorization: str) -> None:
@@ -171,7 +181,7 @@ def report(
 ) -> None:
     if not shutil.which("wrk"):
         sys.exit("wrk is needed to measure: apt-get install wrk")
-    found: dict[tuple[str, int, str], list[float]] = {}
+    found: dict[tuple[str, int, str], list[tuple[float, float]]] = {}
     for server in (ours, limit):
         for question in QUESTIONS:
             measure(server, asked[question.name], authorization, 16, 1)
@@ -179,18 +189,25 @@ def report(
         for question in QUESTIONS:
             for connections in CONNECTIONS:
                 for server in (ours, limit) if round_ % 2 else (limit, ours):
-                    rate = measure(server, asked[question.name], authorization, connections, options.seconds)
-                    found.setdefault((question.name, connections, server.name), []).append(rate)
+                    sample = measure(server, asked[question.name], authorization, connections, options.seconds)
+                    found.setdefault((question.name, connections, server.name), []).append(sample)
     rows = []
-    print(f"{'question':<62}{'conns':>6}{'limit':>9}{'ours':>9}{'ratio':>7}")
+    print(f"{'':<68}{'requests/s':>18}{'':>7}{'server CPU ms':>16}")
+    print(f"{'question':<62}{'conns':>6}{'limit':>9}{'ours':>9}{'ratio':>7}{'limit':>8}{'ours':>8}")
     for question in QUESTIONS:
         for connections in CONNECTIONS:
             mine, theirs = (found[question.name, connections, n] for n in ("ours", "limit"))
-            ratio = statistics.median(a / b for a, b in zip(mine, theirs, strict=True))
-            row = {"question": question.name, "connections": connections, "ratio": round(ratio, 3)}
-            rows.append(row | {"ours": round(statistics.median(mine)), "limit": round(statistics.median(theirs))})
+            ratio = statistics.median(a[0] / b[0] for a, b in zip(mine, theirs, strict=True))
+            row: dict[str, Any] = {"question": question.name, "connections": connections, "ratio": round(ratio, 3)}
+            for name, samples in (("ours", mine), ("limit", theirs)):
+                row[name] = round(statistics.median(s[0] for s in samples))
+                row[f"{name}_cpu_ms"] = round(statistics.median(s[1] for s in samples), 3)
+            rows.append(row)
             title = f"{question.name} {question.title}"
-            print(f"{title:<62}{connections:>6}{rows[-1]['limit']:>9}{rows[-1]['ours']:>9}{ratio:>7.2f}")
+            print(
+                f"{title:<62}{connections:>6}{row['limit']:>9}{row['ours']:>9}{ratio:>7.2f}"
+                f"{row['limit_cpu_ms']:>8.3f}{row['ours_cpu_ms']:>8.3f}"
+            )
     results = ROOT / "results"
     results.mkdir(exist_ok=True)
     (results / "reads.json").write_text(json.dumps({"customers": options.customers, "rows": rows}, indent=1) + "\n")
