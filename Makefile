@@ -23,7 +23,7 @@ install: .venv/.project ## Make .venv with exactly the locked packages, and this
 	@touch $@
 
 demo: install ## Start a demo workspace on PORT with CUSTOMERS customers
-	PORT=$(PORT) CUSTOMERS=$(CUSTOMERS) $(BIN)/crm demo
+	@PORT=$(PORT) CUSTOMERS=$(CUSTOMERS) exec $(BIN)/crm demo
 
 test: install ## Run the whole suite but the nightly tests
 	$(BIN)/pytest -q -m "not nightly"
@@ -31,11 +31,12 @@ test: install ## Run the whole suite but the nightly tests
 nightly: install ## Run the slow tests
 	$(BIN)/pytest -q -m nightly
 
-check: install ## Lint, format check, types and import contracts
+check: install ## Lint, format check, types, import contracts and the schema's lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/lint_schema.py
 
 format: install ## Sort imports and format
 	$(BIN)/ruff check --fix --select I .

@@ -47,13 +47,15 @@ class Batch:
 class Target:
     """Which records to act on: by id, or all that satisfy a predicate and on which the actor may act.
 
-    `variables` are those that the predicate's operands read.
+    `variables` are those that the predicate's operands read. `path` leads to the ids in the mutation's arguments,
+    `inside` (the same, where left out) to what is to be written into the records.
     """
 
     ids: tuple[UUID, ...] = ()
     predicate: Predicate | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
     path: Path = ("input", "id")
+    inside: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +324,7 @@ class ChangeSet:
             for id_, number, may, image in await self.connection.fetch(statement, *sources):
                 if not may:
                     raise Forbidden(f"you may not {actions[-1]} this {record.name}", id=str(id_))
-                rows.append(Row(id_, orjson.loads(image), None, path=target.path, version=number))
+                rows.append(Row(id_, orjson.loads(image), None, path=target.inside or target.path, version=number))
             if target.predicate is None and len(rows) < len(part):
                 self._missing(record, part, rows, target.path)
             yield rows

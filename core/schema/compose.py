@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import strawberry
@@ -11,6 +12,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from core.errors import CompositionError
 from core.operations import Argument as Declared
+from core.operations import Member as Answer
 from core.operations import Mutation, ObjectType, Query
 from core.records import Catalog, EnumType, Field, Record
 from core.schema.aggregate import FUNCTIONS, groupable, measured
@@ -29,17 +31,21 @@ def build_schema(
     catalog: Catalog,
     queries: Iterable[Query],
     mutations: Iterable[Mutation],
-    objects: Iterable[ObjectType | EnumType],
+    objects: Sequence[ObjectType | EnumType],
     error_codes: dict[str, str],
 ) -> GraphQLSchema:
     """The GraphQL schema of a feature set. Raises CompositionError naming who claims one name twice."""
     types = Types()
     shared_inputs(types)
     _shared_types(types, error_codes)
-    for record in catalog:
+    queries, mutations = tuple(queries), tuple(mutations)
+    answers = [q.type for q in queries]
+    answers += [m.type for part in (*mutations, *objects) for m in _members(part)]
+    shown = _shown(catalog, {name for answer in answers for name in re.findall(r"\w+", answer)})
+    for record in shown:
         record_inputs(types, record, catalog)
         write_inputs(types, record)
-    for record in catalog:
+    for record in shown:
         _record_types(types, record, catalog)
     for o in objects:
         if isinstance(o, EnumType):
@@ -51,11 +57,12 @@ def build_schema(
         types.object(o.name, o.description, members, interface=interface, plugin=o.plugin)
     query = _query(types, catalog, queries)
     mutation = _mutation(types, mutations)
-    objects_made = [t for t in types.named.values() if is_object(t)]
+    # Types behind an interface are named by nothing else; all others are found from the root fields.
+    implementing = [types.named[r.name] for r in catalog.exposed()] + [types.named[n] for n in _faults(objects)]
     schema = strawberry.Schema(
         query=query,
         mutation=mutation,
-        types=objects_made,
+        types=implementing,
         config=StrawberryConfig(default_resolver=_member, auto_camel_case=False, disable_field_suggestions=True),
     )
     graphql: GraphQLSchema = schema._schema  # noqa: SLF001 - what Strawberry has made
@@ -70,10 +77,28 @@ def build_schema(
     return graphql
 
 
-def is_object(type_: Any) -> bool:
-    """Whether a Strawberry type is an object type or an interface."""
-    definition = getattr(type_, "__strawberry_definition__", None)
-    return definition is not None and not getattr(definition, "is_input", True)
+def _faults(objects: Sequence[ObjectType | EnumType]) -> list[str]:
+    """The names of all kinds of user error."""
+    return ["SimpleUserError", *(o.name for o in objects if isinstance(o, ObjectType) and o.user_error)]
+
+
+def _members(part: Mutation | ObjectType | EnumType) -> Sequence[Answer]:
+    if isinstance(part, Mutation):
+        return part.payload
+    return part.members if isinstance(part, ObjectType) else ()
+
+
+def _shown(catalog: Catalog, named: set[str]) -> list[Record]:
+    """The record types that clients can come to: with root fields, named in answers, and what leads on from there."""
+    found: dict[str, Record] = {}
+    waiting = [r for r in catalog if r.type.exposed or r.name in named]
+    while waiting:
+        record = waiting.pop()
+        if record.name not in found:
+            found[record.name] = record
+            waiting += [catalog[one.target] for one in record.to_one.values()]
+            waiting += [catalog[many.target] for many in record.to_many.values() if many.exposed]
+    return [record for record in catalog if record.name in found]
 
 
 def _member(source: Any, name: str) -> Any:
@@ -114,7 +139,7 @@ def _shared_types(types: Types, error_codes: dict[str, str]) -> None:
         "ChangeSetRef",
         "The change set of a mutation; fetch it by `changeSet(id:)`.",
         [
-            Member("id", "ID!", "Its id; null records of a dry run are never kept."),
+            Member("id", "ID!", "Its id; that of a dry run is never kept."),
             Member("counts", "JSON!", "How many records were created, updated, deleted and restored."),
         ],
     )

@@ -101,7 +101,7 @@ class Composition:
         self.narrowings = narrowings
         self.hooks = hooks
         self.schema: GraphQLSchema = build_schema(
-            catalog, self.queries.values(), self.mutations.values(), objects, dict(error_codes)
+            catalog, self.queries.values(), self.mutations.values(), tuple(objects), dict(error_codes)
         )
         self.documents = Documents(1000, 1_000_000)
         self._policies: Cache[Policy] = Cache(500)

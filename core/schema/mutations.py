@@ -180,7 +180,7 @@ def _bulk(record: Record, action: str) -> Any:
 
 def one_target(call: Call, record: Record) -> Target:
     """The record that `input.id` names; an id that cannot be one is not found."""
-    return Target(ids=tuple(ids_of(call, record, [call.input["id"]], ("input", "id"))))
+    return Target(ids=tuple(ids_of(call, record, [call.input["id"]], ("input", "id"))), inside=("input",))
 
 
 def bulk_target(call: Call, record: Record, name: str = "target") -> Target:
