@@ -203,7 +203,7 @@ class Questions:
                 assert f.enum is not None
                 return [Name(v) for v in f.enum.values]
             case Kind.TEXTS:
-                return sorted({t for v in found for t in v or ()}) + ["none"]
+                return [*sorted({t for v in found for t in v or ()}), "none"]
             case Kind.DATETIME:
                 return [*given, NOW.isoformat(), "2026-03-17T16:30:00+07:00"]
             case Kind.DATE:
