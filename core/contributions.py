@@ -60,7 +60,7 @@ class FeatureSet:
     def fingerprint(self) -> str:
         """Names it: equal feature sets have equal fingerprints, in every process."""
         facts = [[(c.name, c.version, c.settings.decode()) for c in self.plugins], self.fields]
-        return hashlib.sha256(orjson.dumps(facts)).hexdigest()[:32]
+        return hashlib.sha256(orjson.dumps(facts, default=str)).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from piccolo.conf.apps import AppConfig
 
 from core import explain, membership, migrate, signin
 from core.context import Workspace
-from core.contributions import Chosen, Composed, FeatureSet, Operations, compose
+from core.contributions import Chosen, Composed, FeatureSet, Operations, compose, reason
 from core.customfields import COLUMNS, CustomField
 from core.customrules import ABILITY as CUSTOM_FIELDS
 from core.customrules import CHANNEL
@@ -295,10 +295,10 @@ class Features:
                 async with self.database.connection(entry.workspace) as connection:
                     feature_set, absent = await self._usable(connection, await self.read(connection))
                 composed = await self.built(feature_set)
-            except (CrmError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except Exception as error:
                 if entry.composed is None:
                     raise
-                LOG.warning("features_not_read", workspace=entry.workspace.slug, reason=str(error))
+                LOG.warning("features_not_followed", workspace=entry.workspace.slug, reason=reason(error))
                 entry.dirty = True
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
