@@ -1,7 +1,7 @@
 """`groups` in `CustomerWhere`: in all, in one, outside one or in none of a list of groups.
 
-A list costs one look at the members, however long it is. Ids of groups that are unknown, deleted or not to be read
-are ids of groups that nobody is in; an empty list matches nothing.
+A list costs one look at the members, or two, however long it is. Ids of groups that are unknown, deleted or not to be
+read are ids of groups that nobody is in; an empty list matches nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from core import (
     GivenArgument,
     Kind,
     Linked,
+    Not,
     Operand,
     Predicate,
     Related,
@@ -62,14 +63,15 @@ def _matching(mode: str, given: GivenArgument, catalog: Catalog) -> Predicate:
     ids = given.operand.map(_distinct, "groups")
     # Guarded: only groups that may be read count, and no deleted ones.
     listed = all_of(Compare(member.fields["groupId"], "in", ids), Linked(member.to_one["group"], TRUE))
+    some = Related(_MEMBERS, "some", listed)
     if mode == "or":
-        return Related(_MEMBERS, "some", listed)
+        return some
     if mode == "none":
         return all_of(_given(ids), Related(_MEMBERS, "none", listed))
-    # Nobody is in one group twice, so in all of them means as many memberships as groups.
-    if mode == "and":
-        return RelatedCount(_MEMBERS, listed, "eq", ids.map(lambda found: len(found) or -1, "all"))
-    return RelatedCount(_MEMBERS, listed, "lt", ids.map(len, "fewer"))
+    # Nobody is in one group twice, so in all of them means as many memberships as groups. Counting is for those who
+    # are in any at all: the others are found out by a join.
+    every = all_of(some, RelatedCount(_MEMBERS, listed, "eq", ids.map(len, "number")))
+    return every if mode == "and" else all_of(_given(ids), Not(every))
 
 
 def _given(ids: Operand) -> Predicate:
