@@ -425,3 +425,40 @@ async def test_groups_add_up(data: Data) -> None:
     keys = [(g["key"]["stage"], g["key"]["closedAt"]) for g in found["groups"]]
     assert len(set(keys)) == len(keys)
     assert {k[1][8:] for k in keys if k[1]} <= {"31T17:00:00+00:00", "28T17:00:00+00:00", "30T17:00:00+00:00"}
+
+
+async def test_a_hundred_fields_of_one_record(data: Data) -> None:
+    """PostgreSQL's functions take a hundred arguments, clients ask for what they like."""
+    fields = " ".join(f"a{i}: name" for i in range(130))
+    found = await data.data(
+        "eve", f"{{ customers(first: 1) {{ nodes {{ {fields} }} edges {{ node {{ {fields} }} }} }} }}"
+    )
+    assert len(found["customers"]["nodes"][0]) == len(found["customers"]["edges"][0]["node"]) == 130
+    assert (
+        len((await data.data("eve", f'{{ customer(code: "KH0001") {{ {fields} owner {{ id }} }} }}'))["customer"])
+        == 131
+    )
+    roots = " ".join(f"a{i}: customers(first: 1) {{ totalCount }}" for i in range(60))
+    assert len(await data.data("eve", f"{{ {roots} }}")) == 60
+    parts = " ".join(f"a{i}: totalCount" for i in range(60))
+    assert len((await data.data("eve", f"{{ customers {{ {parts} }} }}"))["customers"]) == 60
+    parts = " ".join(f"a{i}: hasNextPage" for i in range(60))
+    found = await data.data("eve", f"{{ customers {{ pageInfo {{ {parts} }} }} }}")
+    assert len(found["customers"]["pageInfo"]) == 60
+    parts = " ".join(f"a{i}: count" for i in range(60))
+    text = f"{{ customersAggregate(groupBy: {{field: KIND}}) {{ {parts} groups {{ {parts} key {{ kind }} }} }} }}"
+    assert len((await data.data("eve", text))["customersAggregate"]) == 61
+    parts = " ".join(f"a{i}: totalCount" for i in range(60))
+    [*_, group] = (await data.data("eve", f"{{ customersGrouped(by: KIND) {{ {parts} key {{ kind }} }} }}"))[
+        "customersGrouped"
+    ]
+    assert len(group) == 61
+
+
+async def test_orders_with_many_keys(data: Data) -> None:
+    text = "query ($c: String) {{ customers(first: 3, after: $c, orderBy: [{}]) {{ edges {{ cursor }} }} }}"
+    many = text.format(", ".join(["{field: NAME}", "{field: EMAIL, nulls: FIRST}"] * 20))
+    cursor = (await data.data("eve", many))["customers"]["edges"][-1]["cursor"]
+    assert len((await data.data("eve", many, {"c": cursor}))["customers"]["edges"]) == 3
+    # More than a cursor can hold is refused, not a fault of ours.
+    assert await data.codes("eve", text.format(", ".join(["{field: NAME}"] * 110))) == ("LIMIT_EXCEEDED",)

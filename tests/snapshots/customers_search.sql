@@ -1,0 +1,13 @@
+select json_build_object('contacts', json_build_object('nodes',
+(select coalesce(json_agg(r), '[]'::json)
+from (select t1."name" as "name",
+(select json_build_object('code', t3."code")
+from "customer" t3
+where t3.id = t1."customer_id" and t3.deleted_at is null) as "customer"
+from "contact" t1
+where t1.deleted_at is null and exists (select 
+from "customer" t2
+where t2.id = t1."customer_id" and t2.deleted_at is null) and t1.search_fold like regexp_replace('%' || regexp_replace(public.crm_fold(btrim($1::text)), '([\\%_])', '\\\1', 'g') || '%', '\s+', '%', 'g')
+order by t1."name_fold", t1.id
+limit 5) r)))
+-- $1: nguyen an
