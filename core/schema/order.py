@@ -134,14 +134,14 @@ def beyond(compiler: Conditions, keys: list[Key], cursor: Operand) -> str:
         return f"({', '.join(k.sql for k in keys)}) {sign} ({', '.join(values)})"
     rest = "false"
     for key, value in reversed(list(zip(keys, values, strict=True))):
+        # `rest` stands in each step once: twice would double the statement with every key.
         sign = "<" if key.descending else ">"
-        strict = f"{key.sql} {sign} {value} or ({key.sql} = {value} and {rest})"
-        if not key.nullable:
-            rest = f"({strict})"
-        elif key.nulls_first:
-            rest = f"(case when {value} is null then {key.sql} is not null or {rest} else {strict} end)"
-        else:
-            rest = (
-                f"(case when {value} is null then {key.sql} is null and {rest} else {strict} or {key.sql} is null end)"
-            )
+        strict, same = f"{key.sql} {sign} {value}", f"{key.sql} = {value}"
+        if key.nullable:
+            same = f"{key.sql} is not distinct from {value}"
+            if key.nulls_first:
+                strict = f"{strict} or ({value} is null and {key.sql} is not null)"
+            else:
+                strict = f"({value} is not null and ({strict} or {key.sql} is null))"
+        rest = f"({strict} or ({same} and {rest}))"
     return rest
