@@ -6,29 +6,32 @@ in batches of `BATCH`, so that a hundred thousand of them need no more memory th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 import asyncpg
-import orjson
 
 from core.checks import check_batch
-from core.condition import Conditions, column_sql
+from core.condition import Conditions
 from core.context import RequestContext
 from core.errors import Forbidden, Refused, UserError
-from core.grants import Access
+from core.grants import SYSTEM, Access
 from core.hooks import Hooks
 from core.journal import store
 from core.messages import text
 from core.policy import Policy
-from core.predicate import TRUE, Predicate, constant
-from core.records import Field, Kind, Record, Write
+from core.predicate import TRUE, constant
+from core.records import Record, Write
 from core.rows import Fault, Path, Row, new_id, normalise, same
 from core.sql import quote
+from core.targets import BATCH, Target, locked
 
-BATCH = 5000
+__all__ = ["ACCESS", "BATCH", "Batch", "ChangeSet", "Committed", "Target"]
+
+#: What actions have done to records.
+DONE = {"create": "created", "update": "updated", "delete": "deleted", "restore": "restored"}
 
 #: Record types whose changes alter what actors may do, so that every process must forget what it knows of them.
 ACCESS = frozenset({"User", "Team", "TeamMember", "Role", "UserRole", "PermissionGrant", "FieldRule"})
@@ -41,21 +44,6 @@ class Batch:
     record: Record
     action: str
     rows: Sequence[Row]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Which records to act on: by id, or all that satisfy a predicate and on which the actor may act.
-
-    `variables` are those that the predicate's operands read. `path` leads to the ids in the mutation's arguments,
-    `inside` (the same, where left out) to what is to be written into the records.
-    """
-
-    ids: tuple[UUID, ...] = ()
-    predicate: Predicate | None = None
-    variables: Mapping[str, Any] = field(default_factory=dict)
-    path: Path = ("input", "id")
-    inside: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +61,9 @@ class Committed:
 class ChangeSet:
     """One batch of writes inside one transaction.
 
-    With `skip_failed` faulty rows are left out and reported in `errors`; else the first batch with faults raises
-    Refused and the opener rolls back. Plugins write through the same object that they are given in hooks.
+    With `skip_failed` faulty rows are left out (`failed`) and reported in `errors`; else the first batch with faults
+    raises Refused and the opener rolls back. Plugins write through the same object that they are given in hooks.
+    `guarded` is whether record types' own invariants are kept here.
     """
 
     connection: asyncpg.Connection
@@ -86,20 +75,29 @@ class ChangeSet:
     reason: str = ""
     skip_failed: bool = False
     undoes: UUID | None = None
+    guarded: bool = True
     id: UUID = field(default_factory=new_id)
     errors: list[UserError] = field(default_factory=list)
+    failed: set[Any] = field(default_factory=set)
     touched: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
         """How many records were created, updated, deleted and restored."""
-        totals = {"created": 0, "updated": 0, "deleted": 0, "restored": 0}
-        for actions in self.touched.values():
-            for action, n in actions.items():
-                totals[
-                    {"create": "created", "update": "updated", "delete": "deleted", "restore": "restored"}[action]
-                ] += n
-        return totals
+        return {done: sum(n.get(action, 0) for n in self.touched.values()) for action, done in DONE.items()}
+
+    def system(self) -> ChangeSet:
+        """The same change set as the system writes to it, bound neither by policy nor by record types' invariants."""
+        return replace(self, policy=Policy(self.policy.catalog, SYSTEM), guarded=False)
+
+    def skip(self, errors: Mapping[Any, UserError]) -> None:
+        """Leave records out, given by what names them. Raises Refused where none may be left out."""
+        if not errors:
+            return
+        if not self.skip_failed:
+            raise Refused(list(errors.values()))
+        self.failed |= errors.keys()
+        self.errors += errors.values()
 
     async def create(
         self, name: str, rows: Iterable[Mapping[str, Any]], path: Callable[[int], Path] = lambda _: ("input",)
@@ -130,36 +128,36 @@ class ChangeSet:
         expected_version: int | None = None,
         actions: Sequence[str] = ("update",),
     ) -> list[UUID]:
-        """Set fields of the targeted records, the same for all or by row; returns the ids of those that were found.
+        """Set fields of the targeted records, the same for all or by row; returns their ids, without those skipped.
 
         Values that are equal already are no change: such a record keeps its version and is not journaled. The actor
-        must be allowed all `actions`; one who gives an owner away must be allowed to transfer, too.
+        must be allowed all `actions`; whoever gives an owner away must be allowed to transfer, and says so in them
+        where the values differ by row.
         """
         record = self.policy.catalog[name]
         uniform = values if isinstance(values, Mapping) else None
         if uniform is not None:
             self._demand_writable(record, uniform)
-        owner_moves = uniform is not None and record.type.owner and self._owner_field(record) in uniform
-        if owner_moves and "transfer" in record.type.actions:
-            actions = (*actions, "transfer")
+            if self._owner_field(record) in uniform and "transfer" in record.type.actions:
+                actions = (*actions, "transfer")
         found: list[UUID] = []
-        async for rows in self._locked(record, target, actions):
+        async for rows in locked(self, record, target, actions):
             faults: list[Fault] = []
             changed: list[Row] = []
             for row in rows:
                 if expected_version is not None and row.version != expected_version:
-                    params: dict[str, Any] = {"expected": expected_version, "actual": row.version}
-                    message = text("stale", self.context.locale, **params)
-                    faults.append(Fault(row, "STALE", message, "expectedVersion", {**params, "current": row.before}))
+                    faults.append(self._stale(record, row, expected_version))
                     continue
                 wanted = uniform if uniform is not None else values(row)  # type: ignore[operator]
+                if uniform is None:
+                    self._demand_writable(record, wanted, actions=actions)
                 new, problems = normalise(record, wanted, row, self.context.locale)
                 faults += problems
                 self._apply(record, row, new)
-                found.append(row.id)  # type: ignore[arg-type]
                 if row.changed:
                     changed.append(row)
             await self._write(record, "update", changed, faults)
+            found += [row.id for row in rows if row.id not in self.failed]  # type: ignore[misc]
         return found
 
     async def delete(self, name: str, target: Target, expected_version: int | None = None) -> list[UUID]:
@@ -173,7 +171,7 @@ class ChangeSet:
     async def reached(self, name: str, target: Target, action: str) -> list[UUID]:
         """The ids of the targeted records, locked, on which the actor may take an action."""
         record = self.policy.catalog[name]
-        return [row.id async for rows in self._locked(record, target, (action,)) for row in rows]  # type: ignore[misc]
+        return [row.id async for rows in locked(self, record, target, (action,)) for row in rows]  # type: ignore[misc]
 
     async def recreate(self, name: str, images: Iterable[tuple[UUID, dict[str, Any]]]) -> None:
         """Put back rows that were really removed, as they were: undo's way of restoring links."""
@@ -252,27 +250,44 @@ class ChangeSet:
     async def _act(self, name: str, action: str, target: Target, expected: int | None) -> list[UUID]:
         record = self.policy.catalog[name]
         found: list[UUID] = []
-        async for rows in self._locked(record, target, (action,), deleted=action == "restore"):
+        async for rows in locked(self, record, target, (action,), deleted=action == "restore"):
             faults = []
             for row in rows:
                 if expected is not None and row.version != expected:
-                    params: dict[str, Any] = {"expected": expected, "actual": row.version}
-                    message = text("stale", self.context.locale, **params)
-                    faults.append(Fault(row, "STALE", message, "expectedVersion", {**params, "current": row.before}))
+                    faults.append(self._stale(record, row, expected))
                 row.after = dict(row.before or {}) if record.type.soft_delete else None
             written = await self._write(record, action, rows, faults)
             found += [r.id for r in written]  # type: ignore[misc]
         return found
 
-    def _demand_writable(self, record: Record, values: Mapping[str, Any], *, creating: bool = False) -> None:
+    def _stale(self, record: Record, row: Row, expected: int) -> Fault:
+        """That a record has another version by now; it says what is in it, as far as the actor may read that."""
+        shown = {
+            f.name: (row.before or {}).get(f.name)
+            for f in record.exposed_fields()
+            if f.sql is None and self.policy.readable(record, f.name)
+        }
+        params: dict[str, Any] = {"expected": expected, "actual": row.version}
+        message = text("stale", self.context.locale, **params)
+        return Fault(row, "STALE", message, "expectedVersion", {**params, "current": shown})
+
+    def _demand_writable(
+        self, record: Record, values: Iterable[str], *, creating: bool = False, actions: Sequence[str] | None = None
+    ) -> None:
+        """Raise Forbidden for a field that the actor may not write; an owner, with `actions`, only by a transfer."""
         for name in values:
             declared = record.fields.get(name)
             if declared is None:
                 raise Forbidden(f"{record.name} has no field {name!r}")
             if self.policy.grants.unlimited:
                 continue
+            if actions is not None and name == self._owner_field(record) and "transfer" in record.type.actions:
+                if "transfer" in actions:
+                    continue
+                raise Forbidden(f"you may not transfer this {record.name}")
+            # What could be written once can be put back.
             computed = declared.write is Write.NEVER or (declared.write is Write.CREATE and not creating)
-            if computed or self.policy.access(record.name, name) is not Access.WRITE:
+            if (computed and not self.undoes) or self.policy.access(record.name, name) is not Access.WRITE:
                 raise Forbidden(f"you may not write {record.name}.{name}")
 
     @staticmethod
@@ -286,89 +301,23 @@ class ChangeSet:
         row.after = {**before, **{k: new[k] for k in changed}}
         row.changed = frozenset(changed)
 
-    async def _locked(
-        self, record: Record, target: Target, actions: Sequence[str], *, deleted: bool = False
-    ) -> AsyncIterator[list[Row]]:
-        """The targeted rows, locked in the order of their ids, batch by batch.
-
-        Ids that cannot be read are faults; ids that can be read but not acted on raise Forbidden. Of a predicate's
-        rows only those that may be acted on are taken.
-        """
-        known = not record.type.soft_delete
-        state = None if known else deleted
-        if target.predicate is not None:
-            ids = await self._matching(record, target, actions, state)
-        else:
-            ids = sorted(set(target.ids))
-        for start in range(0, len(ids), BATCH):
-            part = ids[start : start + BATCH]
-            conditions = Conditions(self.policy)
-            alias = conditions.alias()
-            visible = "restore" if deleted else "read"
-            reached = "system" if record.type.follows else ""
-            table, where = conditions.source(
-                self.policy.scope(record.name, visible, deleted=state, reached=reached), alias
-            )
-            where.insert(0, f"{alias}.id = any({conditions.operand(constant(part), 'uuid[]')})")
-            allowed = [
-                conditions.sql(self.policy.scope(record.name, action, reached=reached).predicate, alias)
-                for action in actions
-            ]
-            version = f"{alias}.version" if record.type.versioned else "1"
-            statement = (
-                f"select {alias}.id, {version}, ({' and '.join(allowed)}) is true, {image_sql(record, alias)} "
-                f"from {table} where {' and '.join(where)} order by {alias}.id for update of {alias}"
-            )
-            sources = [s({}, self.context) for s in conditions.parameters.sources]
-            rows = []
-            for id_, number, may, image in await self.connection.fetch(statement, *sources):
-                if not may:
-                    raise Forbidden(f"you may not {actions[-1]} this {record.name}", id=str(id_))
-                rows.append(Row(id_, orjson.loads(image), None, path=target.inside or target.path, version=number))
-            if target.predicate is None and len(rows) < len(part):
-                self._missing(record, part, rows, target.path)
-            yield rows
-
-    async def _matching(self, record: Record, target: Target, actions: Sequence[str], state: bool | None) -> list[UUID]:
-        conditions = Conditions(self.policy)
-        alias = conditions.alias()
-        scopes = [
-            self.policy.scope(record.name, action, deleted=state, reached="system" if record.type.follows else "")
-            for action in actions
-        ]
-        table, where = conditions.source(scopes[0], alias)
-        for scope in scopes[1:]:
-            where += conditions.source(scope, alias)[1]
-        if target.predicate is not None and target.predicate != TRUE:
-            where.append(conditions.sql(target.predicate, alias))
-        statement = f"select {alias}.id from {table} where {' and '.join(where) or 'true'} order by {alias}.id"
-        values = [s(dict(target.variables), self.context) for s in conditions.parameters.sources]
-        return [r[0] for r in await self.connection.fetch(statement, *values)]
-
-    def _missing(self, record: Record, ids: Sequence[UUID], rows: Sequence[Row], path: Path) -> None:
-        there = {r.id for r in rows}
-        message = text(
-            "not_found", self.context.locale, record=record.type.labels.get(self.context.locale, record.name)
-        )
-        errors = [UserError(path, "NOT_FOUND", message, {"id": str(i)}) for i in ids if i not in there]
-        if not self.skip_failed:
-            raise Refused(errors)
-        self.errors += errors
-
     async def _write(self, record: Record, action: str, rows: list[Row], faults: list[Fault]) -> list[Row]:
         """Check and write a batch; returns the rows that were written."""
-        batch = Batch(record, action, [r for r in rows if not any(f.row is r for f in faults)] if faults else rows)
-        faults += await check_batch(self.connection, self.context, self.policy, batch)
+        rows = self._sound(rows, faults)
+        batch = Batch(record, action, rows)
+        more = await check_batch(self.connection, self.context, self.policy, batch)
         if self.hooks.implements("check"):
             for _, found in await self.hooks.call("check", batch=batch, changes=self):
-                faults += found
-        if faults:
-            errors = [f.user_error() for f in faults]
-            if not self.skip_failed:
-                raise Refused(errors)
-            self.errors += errors
-            bad = {id(f.row) for f in faults}
-            rows = [r for r in rows if id(r) not in bad]
+                more += found
+        rows = self._sound(rows, more)
+        faults += more
+        if faults and not self.skip_failed:
+            raise Refused([f.user_error() for f in faults])
+        self.failed |= {f.row.id for f in faults}
+        self.errors += [f.user_error() for f in faults]
+        invariant = record.type.invariant if self.guarded else None
+        if invariant is not None and rows:
+            rows = list(await invariant.prepare(self, Batch(record, action, rows)))
         if not rows:
             return []
         await store(self, record, action, rows)
@@ -376,9 +325,17 @@ class ChangeSet:
         totals[action] = totals.get(action, 0) + len(rows)
         if action == "create" and not self.policy.grants.unlimited:
             await self._demand_created(record, rows)
+        written = Batch(record, action, rows)
+        if invariant is not None:
+            await invariant.settle(self, written)
         if self.hooks.implements("changed"):
-            await self.hooks.call("changed", batch=Batch(record, action, rows), changes=self)
+            await self.hooks.call("changed", batch=written, changes=self)
         return rows
+
+    @staticmethod
+    def _sound(rows: list[Row], faults: Sequence[Fault]) -> list[Row]:
+        bad = {id(f.row) for f in faults}
+        return [r for r in rows if id(r) not in bad] if bad else rows
 
     async def _demand_created(self, record: Record, rows: list[Row]) -> None:
         """New rows must lie where the actor may create: not for others, not below what he cannot read."""
@@ -395,17 +352,3 @@ class ChangeSet:
         values = [s({}, self.context) for s in conditions.parameters.sources]
         if await self.connection.fetchval(statement, *values):
             raise Forbidden(f"you may not create such {record.type.plural}")
-
-
-def image_sql(record: Record, alias: str) -> str:
-    """A row as JSON by field name, as the journal keeps it."""
-    values = []
-    for declared in record.fields.values():
-        if declared.sql is None:
-            values.append(f"{_json_sql(declared, alias)} as {quote(declared.name)}")
-    return f"(select row_to_json(x) from (select {', '.join(values)}) x)"
-
-
-def _json_sql(declared: Field, alias: str) -> str:
-    sql = column_sql(declared, alias)
-    return f"trim_scale({sql})::text" if declared.kind is Kind.DECIMAL else sql

@@ -12,7 +12,7 @@ from core.policy import Policy
 from core.pool import Connection
 from core.predicate import constant
 from core.records import Field, Record
-from core.rows import Fault, Row
+from core.rows import Fault, Row, to_json
 from core.sql import quote
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ async def check_batch(connection: Connection, context: RequestContext, policy: P
     faults: list[Fault] = []
     for declared in batch.record.fields.values():
         if declared.unique and declared.name != "id":
-            faults += await _unique(connection, context, batch, declared)
+            faults += await _unique(connection, context, policy, batch, declared)
     if batch.action in ("create", "update"):
         for relation in batch.record.to_one.values():
             name = relation.key.name
@@ -39,8 +39,10 @@ async def check_batch(connection: Connection, context: RequestContext, policy: P
     return faults
 
 
-async def _unique(connection: Connection, context: RequestContext, batch: Batch, declared: Field) -> list[Fault]:
-    name = declared.name
+async def _unique(
+    connection: Connection, context: RequestContext, policy: Policy, batch: Batch, declared: Field
+) -> list[Fault]:
+    name, record = declared.name, batch.record
     considered = [
         r
         for r in batch.rows
@@ -53,21 +55,41 @@ async def _unique(connection: Connection, context: RequestContext, batch: Batch,
     for row in considered:
         value = row.after[name]  # type: ignore[index]
         if first.setdefault(value, row) is not row:
-            faults.append(_duplicate(context, row, declared, value))
-    live = " and t.deleted_at is null" if batch.record.type.soft_delete else ""
-    column = column_sql(declared, "t")
+            faults.append(_duplicate(context, policy, batch.record, row, declared, value))
+    conditions = Conditions(policy)
+    alias = conditions.alias()
+    column = column_sql(declared, alias)
+    wanted = conditions.operand(constant(list(first)), f"{declared.type}[]")
+    moved = conditions.operand(constant([r.id for r in considered]), "uuid[]")
+    readable = conditions.sql(policy.scope(record.name).predicate, alias)
+    live = f" and {alias}.deleted_at is null" if record.type.soft_delete else ""
     statement = (
-        f"select t.id, {column} from {quote(batch.record.type.tablename)} t "
-        f"where {column} = any($1::{declared.type}[]) and t.id <> all($2::uuid[]){live}"
+        f"select {alias}.id, {column}, {readable} is true from {quote(record.type.tablename)} {alias} "
+        f"where {column} = any({wanted}) and {alias}.id <> all({moved}){live}"
     )
-    moved = [r.id for r in batch.rows if name in r.changed or batch.action == "restore"]
-    for id_, value in await connection.fetch(statement, list(first), moved):
-        faults.append(_duplicate(context, first[value], declared, value, id_))
+    values = [s({}, context) for s in conditions.parameters.sources]
+    for id_, value, seen in await connection.fetch(statement, *values):
+        # That the value is taken cannot be hidden, but whose it is can.
+        other = id_ if seen else None
+        faults.append(
+            _duplicate(context, policy, batch.record, first[to_json(declared, value)], declared, value, other)
+        )
     return faults
 
 
-def _duplicate(context: RequestContext, row: Row, declared: Field, value: Any, other: UUID | None = None) -> Fault:
+def _duplicate(
+    context: RequestContext,
+    policy: Policy,
+    record: Record,
+    row: Row,
+    declared: Field,
+    value: Any,
+    other: UUID | None = None,
+) -> Fault:
+    """The fault of a value in use; restoring must not tell one that is hidden from the actor."""
     params = {"field": declared.name, "value": str(value)}
+    if not policy.readable(record, declared.name):
+        params["value"], other = "", None
     message = text("duplicate", context.locale, **params)
     return Fault(row, "DUPLICATE", message, declared.name, params | ({"id": str(other)} if other else {}))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from core.records import Record
+from core.records import Kind, Record
 from core.rows import Row, stored_columns, stored_values
 from core.sql import quote
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Columns of the journal row that the statement takes from the batch, beside those of the table itself.
 _JOURNAL = {"before$": "jsonb", "after$": "jsonb"}
+#: What becomes of `deleted_at`.
+_MARKS = {"delete": "$2::timestamptz", "restore": "null"}
 
 
 async def store(changes: ChangeSet, record: Record, action: str, rows: list[Row]) -> None:
@@ -22,15 +24,14 @@ async def store(changes: ChangeSet, record: Record, action: str, rows: list[Row]
     names = sorted({name for row in rows for name in row.changed if name in record.fields} | _always(record, action))
     columns = stored_columns(record, names)
     columns.pop("id", None)
-    values = [_value(record, row, names, action) for row in rows]
+    values = [_value(record, row, names) for row in rows]
     if action == "create":
         text = _insert(record, columns)
-    elif action == "update":
-        text = _update(record, columns)
     elif action == "delete" and not record.type.soft_delete:
         text = f"delete from {quote(record.type.tablename)} t using i where t.id = i.id returning t.id, 1 as version"
     else:
-        text = _mark(record, action)
+        await _part(changes, record, rows)
+        text = _update(record, columns, _MARKS.get(action))
     typed = {"id": "uuid", **columns, **_JOURNAL}
     shape = ", ".join(f"{quote(c)} {t}" for c, t in typed.items())
     statement = f"with i as materialized (select * from json_to_recordset($1::json) as i({shape})), w as ({text}) "
@@ -54,49 +55,61 @@ def _always(record: Record, action: str) -> set[str]:
     return {f.name for f in record.fields.values() if f.default is not None or f.generate is not None}
 
 
-def _value(record: Record, row: Row, names: list[str], action: str) -> dict[str, Any]:
+def _value(record: Record, row: Row, names: list[str]) -> dict[str, Any]:
     value: dict[str, Any] = {"id": str(row.id)}
-    if action in ("create", "update") and row.after is not None:
-        value |= stored_values(record, names, row.after)
+    if row.after is None:
+        return value | {"before$": row.before}
+    value |= stored_values(record, names, row.after)
+    if row.changed:
         value["after$"] = {k: row.after[k] for k in row.changed if k in row.after}
         if row.before is not None:
             value["before$"] = {k: row.before.get(k) for k in row.changed}
-    elif action == "delete" and not record.type.soft_delete:
-        value["before$"] = row.before
     return value
 
 
-def _audited(record: Record) -> bool:
-    return record.type.versioned
+async def _part(changes: ChangeSet, record: Record, rows: list[Row]) -> None:
+    """Take unique values from rows that pass them on within the batch: an index looks at one row at a time."""
+    table = quote(record.type.tablename)
+    for declared in record.fields.values():
+        if not declared.unique or declared.kind is Kind.ID:
+            continue
+        moved = [r for r in rows if declared.name in r.changed and r.before and r.after]
+        wanted = {r.after[declared.name] for r in moved if r.after}
+        passing = [r.id for r in moved if r.before and r.before.get(declared.name) in wanted - {None}]
+        if passing:
+            column = quote(declared.column)
+            freed = "custom = custom - $2::text" if declared.custom else f"{column} = $2::text || id::text"
+            statement = f"update {table} set {freed} where id = any($1::uuid[])"
+            await changes.connection.execute(statement, passing, declared.custom)
+
+
+def _audit(record: Record) -> dict[str, str]:
+    return {"updated_at": "$2::timestamptz", "updated_by": "$3::uuid"} if record.type.versioned else {}
 
 
 def _insert(record: Record, columns: dict[str, str]) -> str:
     extra: dict[str, str] = {}
     if "created_at" in record.by_column() or record.type.versioned:
         extra = {"created_at": "$2::timestamptz", "created_by": "$3::uuid"}
-    if _audited(record):
-        extra |= {"updated_at": "$2::timestamptz", "updated_by": "$3::uuid"}
-    extra = {c: v for c, v in extra.items() if c not in columns}
+    extra = {c: v for c, v in (extra | _audit(record)).items() if c not in columns}
     targets = ", ".join(map(quote, ["id", *columns, *extra]))
-    sources = ", ".join(["i.id", *(f"i.{quote(c)}" for c in columns), *extra.values()])
+    given = ("jsonb_strip_nulls(i.custom)" if c == "custom" else f"i.{quote(c)}" for c in columns)
+    sources = ", ".join(["i.id", *given, *extra.values()])
     version = "version" if record.type.versioned else "1 as version"
     return f"insert into {quote(record.type.tablename)} ({targets}) select {sources} from i returning id, {version}"
 
 
-def _update(record: Record, columns: dict[str, str]) -> str:
-    sets = [f"{quote(c)} = i.{quote(c)}" for c in columns]
-    if record.type.versioned:
-        sets += ["version = t.version + 1", "updated_at = $2::timestamptz", "updated_by = $3::uuid"]
-    version = "t.version" if record.type.versioned else "1 as version"
-    table = quote(record.type.tablename)
-    return f"update {table} t set {', '.join(sets)} from i where t.id = i.id returning t.id, {version}"
+def _update(record: Record, columns: dict[str, str], deleted_at: str | None) -> str:
+    """Set columns, and with `deleted_at` when the rows were deleted.
 
-
-def _mark(record: Record, action: str) -> str:
-    deleted = "$2::timestamptz" if action == "delete" else "null"
-    sets = [f"deleted_at = {deleted}"]
+    Custom values are set one by one: there may be some of fields that this process has not heard of yet.
+    """
+    values = {c: "jsonb_strip_nulls(t.custom || i.custom)" if c == "custom" else f"i.{quote(c)}" for c in columns}
+    values |= _audit(record)
+    if deleted_at is not None:
+        values["deleted_at"] = deleted_at
     if record.type.versioned:
-        sets += ["version = t.version + 1", "updated_at = $2::timestamptz", "updated_by = $3::uuid"]
+        values["version"] = "t.version + 1"
     version = "t.version" if record.type.versioned else "1 as version"
-    table = quote(record.type.tablename)
-    return f"update {table} t set {', '.join(sets)} from i where t.id = i.id returning t.id, {version}"
+    table, sets = quote(record.type.tablename), ", ".join(f"{quote(c)} = {v}" for c, v in values.items())
+    return f"update {table} t set {sets} from i where t.id = i.id returning t.id, {version}"

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from piccolo.table import Table
 
     from core.arguments import Argument
+    from core.changes import Batch, ChangeSet
     from core.context import RequestContext
     from core.predicate import Predicate
+    from core.rows import Row
 
 NAME = re.compile(r"^[a-z][A-Za-z0-9]*$")
 TYPE_NAME = re.compile(r"^[A-Z][A-Za-z0-9]*$")
@@ -209,6 +211,20 @@ class Computed:
     plugin: str = "core"
 
 
+class Invariant:
+    """Something that always holds among the records of a type, whoever writes them.
+
+    Each batch passes through it inside its transaction; what it writes itself goes through `changes.system()`.
+    """
+
+    async def prepare(self, changes: ChangeSet, batch: Batch) -> Sequence[Row]:  # noqa: ARG002 - for those who need it
+        """Adjust the rows of a checked batch, and write others, before it is written; returns the rows to write."""
+        return batch.rows
+
+    async def settle(self, changes: ChangeSet, batch: Batch) -> None:
+        """Write what follows from a batch after it was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class RecordType:
     """A declared kind of record: a Piccolo table plus the fields and relations it shows.
@@ -219,7 +235,7 @@ class RecordType:
     journal rows), and where it tells of records of other types, `about` names its fields for their type and id, so
     that it tells nobody of what he may not read. `exposed` types have root fields. Types with `soft_delete` keep
     deleted rows (`deleted_at`) for restoring; others are really removed, and undo puts them back from the journal.
-    `actions` are what permissions can be granted for.
+    `actions` are what permissions can be granted for. `invariant` is kept by every change set.
     """
 
     name: str
@@ -241,6 +257,7 @@ class RecordType:
     soft_delete: bool = True
     versioned: bool = True
     journaled: bool = True
+    invariant: Invariant | None = None
     default_order: tuple[tuple[str, bool], ...] = (("createdAt", True),)
     labels: Mapping[str, str] = field(default_factory=dict)
     plugin: str = "core"

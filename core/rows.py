@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as default
@@ -17,6 +18,13 @@ from core.messages import text
 from core.records import Field, Kind, Record
 
 Path = tuple[str | int, ...]
+
+#: Digits behind the point that the tables keep; more would be rounded, and the journal would tell another value.
+DECIMALS = 4
+#: Digits before the point that they keep.
+MAX_DIGITS = 15
+
+_UNKEPT = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(slots=True)
@@ -50,7 +58,11 @@ class Fault:
     def user_error(self) -> UserError:
         """The fault as it goes into a payload."""
         path = (*self.row.path, self.field) if self.field else self.row.path
-        return UserError(path, self.code, self.message, dict(self.params), self.kind, dict(self.fields))
+        params = dict(self.params)
+        if self.row.before is not None:
+            # A path into a condition, or to one value for many records, does not say which record it is.
+            params.setdefault("recordId", str(self.row.id))
+        return UserError(path, self.code, self.message, params, self.kind, dict(self.fields))
 
 
 def new_id() -> UUID:
@@ -59,7 +71,7 @@ def new_id() -> UUID:
 
 
 def to_json(declared: Field, value: Any) -> Any:
-    """A value as it stands in JSON: what GraphQL shows and the journal keeps.
+    """A value as it stands in JSON: what GraphQL shows and the journal keeps. Blank text is no value.
 
     Raises ValueError where the value is not of the field's kind.
     """
@@ -85,35 +97,52 @@ def to_json(declared: Field, value: Any) -> Any:
             at = at if at.tzinfo else at.replace(tzinfo=UTC)
             return at.astimezone(UTC).isoformat()
         case Kind.TEXTS:
-            return [_text(v) for v in ([value] if isinstance(value, str) else value)]
+            texts = [_text(v) for v in ([value] if isinstance(value, str) else value)]
+            # Among custom values an empty list is read as no list.
+            return texts or (None if declared.custom else [])
         case Kind.JSON:
             return value
+        case Kind.TEXT:
+            return _text(value) if _text(value).strip() else None
     return _text(value)
 
 
 def plain_decimal(value: Any) -> str:
-    """A decimal without exponent and without zeros that mean nothing."""
+    """A decimal without exponent and without zeros that mean nothing; one out of all range keeps its exponent.
+
+    Raises ValueError where it has more than `DECIMALS` digits behind the point.
+    """
     try:
         number = Decimal(str(value))
     except InvalidOperation:
         raise ValueError("not a number") from None
     if not number.is_finite():
         raise ValueError("not a finite number")
+    if not number:
+        return "0"
+    if number.adjusted() > MAX_DIGITS:
+        # Written out, 1e999999999 would fill the memory; the range is checked later.
+        return str(number)
+    if number.adjusted() < -DECIMALS:
+        raise ValueError("a number with too many decimals")
     shown = f"{number:f}"
-    return (shown.rstrip("0").rstrip(".") or "0") if "." in shown else shown
+    shown = shown.rstrip("0").rstrip(".") if "." in shown else shown
+    if len(shown.partition(".")[2]) > DECIMALS:
+        raise ValueError("a number with too many decimals")
+    return shown
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("not a text")
-    if "\x00" in value or any(0xD800 <= ord(c) <= 0xDFFF for c in value):
+    if _UNKEPT.search(value):
         raise ValueError("text with a character that cannot be kept")
     return value
 
 
 def check_value(declared: Field, value: Any, locale: str) -> tuple[str, str, dict[str, Any]] | None:
     """What is wrong with one JSON value by its declaration: (code, message, params), or None."""
-    if value is None or value == "":
+    if value is None:
         if declared.required:
             return "REQUIRED", text("required", locale, field=declared.name), {"field": declared.name}
         return None
@@ -123,15 +152,13 @@ def check_value(declared: Field, value: Any, locale: str) -> tuple[str, str, dic
         if longest > declared.max_length:
             params = {"field": declared.name, "limit": declared.max_length}
             return "TOO_LONG", text("too_long", locale, **params), params
-        if declared.kind is Kind.TEXT and declared.required and not value.strip():
-            return "REQUIRED", text("required", locale, field=declared.name), {"field": declared.name}
     if declared.kind is Kind.ENUM and declared.enum is not None and value not in declared.enum.values:
         params = {"field": declared.name, "value": value}
         return "INVALID", text("invalid", locale, **params), params
     if declared.kind in (Kind.INT, Kind.DECIMAL):
         number = Decimal(str(value))
-        if declared.kind is Kind.DECIMAL and abs(number) >= Decimal(10) ** 15:
-            params = {"field": declared.name, "minimum": "-10^15", "maximum": "10^15"}
+        if declared.kind is Kind.DECIMAL and number.adjusted() >= MAX_DIGITS:
+            params = {"field": declared.name, "minimum": f"-10^{MAX_DIGITS}", "maximum": f"10^{MAX_DIGITS}"}
             return "OUT_OF_RANGE", text("out_of_range", locale, **params), params
         low, high = declared.minimum, declared.maximum
         if (low is not None and number < low) or (high is not None and number > high):
@@ -148,7 +175,7 @@ def normalise(record: Record, values: Mapping[str, Any], row: Row, locale: str) 
         declared = record.fields[name]
         try:
             found[name] = to_json(declared, value)
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, OverflowError):
             params = {"field": name, "value": str(value)[:100]}
             faults.append(Fault(row, "INVALID", text("invalid", locale, **params), name, params))
             continue
@@ -189,9 +216,7 @@ def stored_values(record: Record, names: Sequence[str], after: Mapping[str, Any]
     for name in names:
         declared = record.fields[name]
         if declared.custom:
-            values["custom"] = {
-                f.custom: after[f.name] for f in record.fields.values() if f.custom and after.get(f.name) is not None
-            }
+            values.setdefault("custom", {})[declared.custom] = after.get(name)
         elif declared.sql is None:
             values[declared.column] = after.get(name)
     return values

@@ -2,29 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import orjson
 
-from core.changes import BATCH, ChangeSet, Target
-from core.errors import Refused, UserError
+from core.changes import ACCESS, BATCH, ChangeSet, Target
+from core.errors import Forbidden, Refused, UserError
+from core.grants import Reach
 from core.messages import text
 from core.records import Record
 from core.rows import Row, same
+from core.sql import quote
+from core.targets import image_sql
 
 REPORTED = 200
 
-Entry = tuple[UUID, str, dict[str, Any], dict[str, Any]]
+_CHANGES = """
+select id, record_type, record_id, action, coalesce(before, '{}') as before, coalesce(after, '{}') as after
+from change where change_set_id = $1 and ($2::bigint is null or id < $2) order by id desc limit $3
+"""
+#: What was in the fields of records right after a change, as far as later ones have changed them.
+_SINCE = """
+select distinct on (c.record_id, b.key) c.record_id, b.key, b.value
+from unnest($1::uuid[], $2::bigint[]) as u (record_id, id)
+join change c on c.record_id = u.record_id and c.id > u.id
+cross join jsonb_each(c.before) b
+where c.record_type = $3 and c.change_set_id <> $4 and c.before is not null
+order by c.record_id, b.key, c.id
+"""
+#: A change set that was undone undoes nothing any more, and so on back along the chain.
+_REVIVE = """
+with recursive chain (id, undoes, undone_by) as (
+  select id, undoes, $2::uuid from change_set where id = $1
+  union all
+  select s.id, s.undoes, case when c.undone_by is null then c.id end
+  from chain c join change_set s on s.id = c.undoes
+)
+update change_set s set undone_by = c.undone_by from chain c where s.id = c.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One row of the journal."""
+
+    id: int
+    record: UUID
+    before: dict[str, Any]
+    after: dict[str, Any]
 
 
 async def undo(changes: ChangeSet, id_: UUID) -> int:
     """Put back what a change set changed, through `changes`; returns the number of conflicts.
 
-    Records that later change sets changed in the same fields are conflicts: they are reported in the change set's
-    errors (code CONFLICT) and left alone; with conflicts left, it can be undone again once they are gone. Raises
-    Refused where there is no such change set or it is undone already.
+    Records that cannot be put back are conflicts: reported in the change set's errors and left alone. Those whose
+    fields later change sets have changed have the code CONFLICT. With conflicts left, it can be undone again once they
+    are gone. Raises Refused where there is no such change set or it is undone already.
     """
     locale = changes.context.locale
     row = await changes.connection.fetchrow("select undone_by from change_set where id = $1 for update", id_)
@@ -34,34 +71,21 @@ async def undo(changes: ChangeSet, id_: UUID) -> int:
     if row["undone_by"] is not None:
         raise Refused([UserError(("input", "id"), "CONFLICT", text("undone", locale), {"id": str(id_)})])
     changes.undoes = id_
-    conflicts = 0
     last: int | None = None
-    while True:
-        found = await changes.connection.fetch(
-            "select id, record_type, record_id, action, before, after from change "
-            "where change_set_id = $1 and ($2::bigint is null or id < $2) order by id desc limit $3",
-            id_,
-            last,
-            BATCH,
-        )
-        if not found:
-            break
+    while found := await changes.connection.fetch(_CHANGES, id_, last, BATCH):
         last = found[-1]["id"]
         for record_type, action, entries in _runs(found):
-            conflicts += await _undo(changes, changes.policy.catalog[record_type], action, entries)
-    if not conflicts:
-        await changes.connection.execute("update change_set set undone_by = $2 where id = $1", id_, changes.id)
-    # Undoing an undo brings the first change set back to life, so it can be undone again.
-    await changes.connection.execute(
-        "update change_set set undone_by = null where id = (select undoes from change_set where id = $1)", id_
-    )
-    return conflicts
+            await _undo(changes, changes.policy.catalog[record_type], action, entries)
+    del changes.errors[REPORTED:]
+    if changes.touched:
+        await changes.connection.execute(_REVIVE, id_, None if changes.failed else changes.id)
+    return len(changes.failed)
 
 
-def _runs(found: Sequence[Any]) -> Iterator[tuple[str, str, list[Entry]]]:
+def _runs(found: Sequence[Any]) -> Iterator[tuple[str, str, list[_Entry]]]:
     """Consecutive changes of one type and action, no record twice in one run."""
     kind: tuple[str, str] | None = None
-    entries: list[Entry] = []
+    entries: list[_Entry] = []
     seen: set[UUID] = set()
     for r in found:
         this = (r["record_type"], r["action"])
@@ -70,76 +94,105 @@ def _runs(found: Sequence[Any]) -> Iterator[tuple[str, str, list[Entry]]]:
             entries, seen = [], set()
         kind = this
         seen.add(r["record_id"])
-        entries.append((r["record_id"], r["action"], _json(r["before"]), _json(r["after"])))
+        entries.append(_Entry(r["id"], r["record_id"], r["before"], r["after"]))
     if kind is not None:
         yield (*kind, entries)
 
 
-def _json(value: Any) -> dict[str, Any]:
-    found = orjson.loads(value) if isinstance(value, str | bytes) else value
-    return found or {}
-
-
-async def _undo(changes: ChangeSet, record: Record, action: str, entries: list[Entry]) -> int:
+async def _undo(changes: ChangeSet, record: Record, action: str, entries: list[_Entry]) -> None:
     """Put back one run; what is as it was before already needs nothing."""
-    by_id = {id_: (before, after) for id_, _, before, after in entries}
-    ids = tuple(by_id)
-    if action == "DELETE" and not record.type.soft_delete:
-        gone = set(ids) - set(await _there(changes, record, ids, deleted=False))
-        await changes.recreate(record.name, [(id_, before) for id_, (before, _) in by_id.items() if id_ in gone])
-        return 0
+    if record.name in ACCESS and not record.type.ability:
+        # Who belongs where decides what people may do, so it takes more than permission to undo.
+        changes.policy.demand("roles")
+    if record.type.follows:
+        _demand_ends(changes, record)
+    by_id = {e.record: e for e in entries}
     if action == "DELETE":
-        await changes.restore(record.name, Target(ids=await _there(changes, record, ids, deleted=True)))
-        return 0
-    there = await _there(changes, record, ids, deleted=False)
-    if action == "RESTORE":
-        await changes.delete(record.name, Target(ids=there))
-        return 0
-    if action == "CREATE":
-        there, touched = await _untouched(changes, record, there)
-        await changes.delete(record.name, Target(ids=there))
-        return _report(changes, record, touched)
-    clashes: set[UUID] = set(ids) - set(there)
+        gone = await _there(changes, record, by_id, deleted=True)
+        if record.type.soft_delete:
+            await changes.restore(record.name, Target(ids=gone))
+        else:
+            await _recreate(changes, record, [e for e in entries if e.record in gone])
+        return
+    there = await _there(changes, record, by_id, deleted=False)
+    if action in ("CREATE", "RESTORE"):
+        touched = await _changed_since(changes, record, [e for e in entries if e.record in there])
+        _report(changes, record, touched)
+        await changes.delete(record.name, Target(ids=tuple(i for i in there if i not in touched)))
+        return
+    clashes = by_id.keys() - set(there)
 
     def back(row: Row) -> dict[str, Any]:
-        before, after = by_id[row.id]  # type: ignore[index]
-        now = row.before or {}
-        known = [k for k in after.keys() | before.keys() if k in record.fields]
-        if all(same(record.fields[k], now.get(k), after.get(k)) for k in known):
-            return {k: before.get(k) for k in known}
-        if not all(same(record.fields[k], now.get(k), before.get(k)) for k in known):
-            clashes.add(row.id)  # type: ignore[arg-type]
+        entry, now = by_id[row.id], row.before or {}  # type: ignore[index]
+        known = [k for k in entry.after.keys() | entry.before.keys() if k in record.fields]
+        if all(same(record.fields[k], now.get(k), entry.after.get(k)) for k in known):
+            return {k: entry.before.get(k) for k in known}
+        if not all(same(record.fields[k], now.get(k), entry.before.get(k)) for k in known):
+            clashes.add(entry.record)
         return {}
 
-    await changes.update(record.name, Target(ids=there), back)
-    return _report(changes, record, clashes)
+    owner = next((f.name for f in record.fields.values() if record.type.owner and f.column == record.type.owner), "")
+    moves = "transfer" in record.type.actions and any(owner in e.after for e in entries)
+    await changes.update(record.name, Target(ids=there), back, actions=("update", "transfer") if moves else ("update",))
+    _report(changes, record, clashes)
 
 
-async def _there(changes: ChangeSet, record: Record, ids: Sequence[UUID], *, deleted: bool) -> tuple[UUID, ...]:
-    state = f" and deleted_at is {'not null' if deleted else 'null'}" if record.type.soft_delete else ""
-    statement = f'select id from "{record.type.tablename}" where id = any($1::uuid[]){state} order by id'
-    return tuple(r[0] for r in await changes.connection.fetch(statement, list(ids)))
+def _demand_ends(changes: ChangeSet, record: Record) -> None:
+    """Raise Forbidden unless the actor may change every record that links of a type can tie together.
+
+    Links have no grants of their own, and undo comes to them without the record that guards them.
+    """
+    for relation in record.to_one.values():
+        target = changes.policy.catalog[relation.target].type
+        needed = [a for a in ("update", "share") if a in target.actions]
+        if relation.required and any(changes.policy.grants.reach(target.name, a) is not Reach.ALL for a in needed):
+            raise Forbidden(f"only who may {' and '.join(needed)} all {target.plural} can undo this")
 
 
-async def _untouched(changes: ChangeSet, record: Record, ids: Sequence[UUID]) -> tuple[tuple[UUID, ...], set[UUID]]:
-    """Of records to be removed again, those that no later change set changed."""
-    if not record.type.versioned:
-        return tuple(ids), set()
-    later = await changes.connection.fetch(
-        "select distinct record_id from change where record_id = any($1::uuid[]) and change_set_id <> all($2::uuid[]) "
-        "and action = 'UPDATE'",
+async def _there(changes: ChangeSet, record: Record, ids: Iterable[UUID], *, deleted: bool) -> tuple[UUID, ...]:
+    """Those of some records that are there, or are gone."""
+    live = "where deleted_at is null" if record.type.soft_delete else ""
+    statement = f"select id from {quote(record.type.tablename)} {live}"
+    rows = await changes.connection.fetch(
+        f"select id from unnest($1::uuid[]) as given (id) where (id in ({statement})) = $2 order by id",
         list(ids),
-        [changes.undoes, changes.id],
+        not deleted,
     )
-    touched = {r[0] for r in later}
-    return tuple(i for i in ids if i not in touched), touched
+    return tuple(r["id"] for r in rows)
 
 
-def _report(changes: ChangeSet, record: Record, ids: set[UUID]) -> int:
-    """Tell of conflicts, the first `REPORTED` of them one by one."""
+async def _recreate(changes: ChangeSet, record: Record, entries: list[_Entry]) -> None:
+    """Put back links that were really removed; one whose place another has taken since is a conflict."""
+    try:
+        async with changes.connection.transaction():
+            await changes.recreate(record.name, [(e.record, e.before) for e in entries])
+    except asyncpg.IntegrityConstraintViolationError:
+        if len(entries) == 1:
+            _report(changes, record, {entries[0].record})
+            return
+        half = len(entries) // 2
+        await _recreate(changes, record, entries[:half])
+        await _recreate(changes, record, entries[half:])
+
+
+async def _changed_since(changes: ChangeSet, record: Record, entries: list[_Entry]) -> set[UUID]:
+    """Of records that a change set made or restored, those that later changes have left different."""
+    ids = [e.record for e in entries]
+    since = await changes.connection.fetch(_SINCE, ids, [e.id for e in entries], record.name, changes.id)
+    images = await changes.connection.fetch(
+        f"select t.id, {image_sql(record, 't')} from {quote(record.type.tablename)} t where t.id = any($1::uuid[])",
+        list({r["record_id"] for r in since}),
+    )
+    now = {id_: orjson.loads(image) for id_, image in images}
+    return {
+        id_
+        for id_, name, value in since
+        if name in record.fields and not same(record.fields[name], now[id_].get(name), value)
+    }
+
+
+def _report(changes: ChangeSet, record: Record, ids: Iterable[UUID]) -> None:
     message = text("conflict", changes.context.locale)
-    changes.errors += [
-        UserError(("input", "id"), "CONFLICT", message, {"record": record.name, "id": str(i)})
-        for i in sorted(ids)[: max(0, REPORTED - len(changes.errors))]
-    ]
-    return len(ids)
+    changes.skip(
+        {i: UserError(("input", "id"), "CONFLICT", message, {"record": record.name, "id": str(i)}) for i in sorted(ids)}
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from core import tables
 from core.records import Field, Kind, RecordType, ToOne, Write
 from core.schema.audit import AUDIT, AUDITORS, ID
+from core.schema.maincontact import OneMainContact
 
 CONTACT = RecordType(
     "Contact",
@@ -69,5 +70,6 @@ CONTACT = RecordType(
         *AUDITORS,
     ),
     parent="customer",
+    invariant=OneMainContact(),
     labels={"vi": "Liên hệ", "en": "Contact"},
 )

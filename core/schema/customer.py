@@ -8,6 +8,7 @@ from typing import Any
 from core import tables
 from core.records import EnumType, Field, Kind, RecordType, ToMany, ToOne
 from core.schema.audit import AUDIT, AUDITORS, CREATED_AT, CREATED_BY, ID
+from core.schema.formerowner import FormerOwner
 
 KIND = EnumType(
     "CustomerKind",
@@ -202,6 +203,7 @@ CUSTOMER = RecordType(
     ),
     owner="owner_id",
     viewers="viewers",
+    invariant=FormerOwner(),
     actions=(
         "read",
         "create",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import random
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -23,6 +25,8 @@ from core.schema.execute import Running, plain
 log = structlog.get_logger("crm.mutation")
 
 ATTEMPTS = 4
+#: Seconds to wait at most before the second attempt; twice as long before each further one.
+PAUSE = 0.02
 NOBODY = UUID(int=0)
 
 #: Opens a transaction on a connection of the workspace; used as `async with begin() as connection`.
@@ -63,6 +67,7 @@ class Mutator:
                     # Somebody else was quicker: look again, so that core's checks can say what is in the way.
                     if attempt == ATTEMPTS - 1:
                         raise
+                    await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - no secret
         except asyncpg.IntegrityConstraintViolationError as error:
             return await self._refuse(executor, running, error, definition, details, info, path)
         except Exception as error:  # noqa: BLE001 - the executor tells the caller's faults from ours
@@ -115,10 +120,15 @@ class Mutator:
                         if stored is not None:
                             return orjson.Fragment(stored)
                     changes = self._change_set(connection, running, mutation, given)
-                    payload = await self._work(running, mutation, changes, details, given, dry_run)
-                    committed = await changes.finish()
-                    answer = await self._answer(executor, payload, changes, definition, details, info, path)
-                    refused = any(e.code for e in payload.errors) and not changes.skip_failed
+                    try:
+                        payload = await self._work(running, mutation, changes, details, given, dry_run)
+                        refused = bool(payload.errors) and not changes.skip_failed
+                    except Refused as error:
+                        payload, refused = Payload({}, error.errors), True
+                    committed = None if refused else await changes.finish()
+                    written = {"id": str(changes.id), "counts": changes.counts} if committed else None
+                    value = _payload(definition.type, payload, written)
+                    answer = await self._answer(executor, value, definition, details, info, path)
                     if dry_run or refused:
                         raise _Roll(answer)
                     if key is not None:
@@ -166,25 +176,19 @@ class Mutator:
 
         values = given.get("input") or {}
         call = Call(mutation.name, values, find, running.context, running.policy, changes, running.variables, dry_run)
-        try:
-            payload = await mutation.run(call)
-        except Refused as refused:
-            return Payload({}, refused.errors)
+        payload = await mutation.run(call)
         return Payload(payload.members, (*payload.errors, *changes.errors))
 
     async def _answer(
         self,
         executor: Any,
-        payload: Payload,
-        changes: ChangeSet,
+        value: dict[str, Any],
         definition: Any,
         details: Any,
         info: Any,
         path: Any,
     ) -> bytes:
         """The payload as the client asks for it, finished while the transaction is still open."""
-        written = {"id": str(changes.id), "counts": changes.counts} if changes.touched else None
-        value = _payload(definition.type, payload, written)
         before = len(executor.collected_errors.errors)
         completed = executor.complete_value(definition.type, details, info, path, value, None)
         if executor.is_awaitable(completed):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from core.changes import Target
-from core.errors import BadInput, Refused, UserError
-from core.messages import text
+from core.errors import BadInput
 from core.operations import Argument, Call, Member, Mutation, Payload, Records
 from core.records import Catalog, Record
+from core.rows import Path
 from core.schema.where import condition, uuid_or_none
+from core.targets import Target, not_found
 from core.undo import undo
 
 BULK_LIMIT = 100_000
@@ -118,7 +119,7 @@ def _one(record: Record, ids: list[UUID]) -> Payload:
 
 def counted(call: Call, members: Mapping[str, Any] | None = None) -> Payload:
     """A payload with the change set's counts, and how many records were skipped."""
-    counts = {**call.changes.counts, "skipped": len({e.path[:3] for e in call.changes.errors})}
+    counts = {**call.changes.counts, "skipped": len(call.changes.failed)}
     return Payload({"counts": counts, **(members or {})})
 
 
@@ -165,13 +166,14 @@ def _act(record: Record, action: str) -> Any:
 def _bulk(record: Record, action: str) -> Any:
     async def run(call: Call) -> Payload:
         if action == "restore":
-            target = Target(ids=tuple(ids_of(call, record, call.input["ids"], ("input", "ids"))), path=("input", "ids"))
+            target = listed_target(call, record, call.input["ids"], ("input", "ids"))
             await call.changes.restore(record.name, target)
             return counted(call)
         target = bulk_target(call, record)
         if action == "delete":
             await call.changes.delete(record.name, target)
             return counted(call)
+        target = replace(target, inside=("input", "set"))
         ids = await call.changes.update(record.name, target, call.input["set"])
         return counted(call, {record.type.plural: Records(record.name, ids[:200])})
 
@@ -194,21 +196,24 @@ def bulk_target(call: Call, record: Record, name: str = "target") -> Target:
     where = given.get("where")
     if where is not None:
         return Target(predicate=condition(where, record, call.policy), variables=call.variables)
-    path = ("input", name, "ids")
-    return Target(ids=tuple(ids_of(call, record, call.input[name]["ids"], path)), path=path)
+    return listed_target(call, record, call.input[name]["ids"], ("input", name, "ids"))
 
 
-def ids_of(call: Call, record: Record, ids: list[str], path: tuple[str, ...]) -> Iterator[UUID]:
+def listed_target(call: Call, record: Record, ids: Sequence[str], path: Path) -> Target:
+    """The records that a list of ids at `path` names."""
+    paths: dict[UUID, Path] = {}
+    for i, given in enumerate(ids):
+        for id_ in ids_of(call, record, [given], (*path, i)):
+            paths.setdefault(id_, (*path, i))
+    return Target(ids=tuple(paths), path=path, paths=paths)
+
+
+def ids_of(call: Call, record: Record, ids: Sequence[str], path: Path) -> Iterator[UUID]:
     """Ids as they were given, as UUIDs. One that cannot be a UUID is not found: refused, or reported and left out."""
     for given in ids:
         found = uuid_or_none(given)
         if found is None:
-            label = record.type.labels.get(call.context.locale, record.name)
-            message = text("not_found", call.context.locale, record=label)
-            error = UserError(path, "NOT_FOUND", message, {"id": given})
-            if not call.changes.skip_failed:
-                raise Refused([error])
-            call.changes.errors.append(error)
+            call.changes.skip({given: not_found(call.changes, record, given, path)})
         else:
             yield found
 

@@ -15,11 +15,10 @@ from core.errors import BadInput
 from core.operations import Argument, Call, Mutation, Payload
 from core.records import Catalog, Record
 from core.rows import Row
+from core.schema.formerowner import KEPT
 from core.schema.mutations import COUNTS, ERROR_POLICY, bulk_target, counted
 from core.schema.where import uuid_or_none
 from core.sql import quote
-
-KEPT = "transfer"
 
 
 def transfer_mutations(catalog: Catalog) -> Iterator[Mutation]:
@@ -76,18 +75,21 @@ def _transfer(record: Record) -> Any:
     async def run(call: Call) -> Payload:
         if "ownerId" not in call.input:
             raise BadInput("ownerId is needed; null means nobody")
-        owner = call.input["ownerId"]
-        kept: list[tuple[UUID, str]] = []
+        owner = uuid_or_none(call.input["ownerId"])
+        if owner is None and call.input["ownerId"] is not None:
+            raise BadInput("ownerId is not a UUID")
+        former: dict[UUID | int, str] = {}
 
         def values(row: Row) -> Mapping[str, Any]:
             before = (row.before or {}).get("ownerId")
-            if before and before != owner:
-                kept.append((row.id, before))  # type: ignore[arg-type]
+            if before and before != str(owner):
+                former[row.id] = before
             return {"ownerId": owner}
 
-        await call.changes.update(record.name, bulk_target(call, record), values, actions=("transfer",))
+        given = await call.changes.update(record.name, bulk_target(call, record), values, actions=("transfer",))
         if call.input.get("keepPreviousOwnerAsViewer"):
-            await let_see(call.changes, record, [(id_, "userId", user) for id_, user in kept], source=KEPT)
+            kept = [(id_, "userId", former[id_]) for id_ in given if id_ in former]
+            await let_see(call.changes, record, kept, source=KEPT)
         return counted(call)
 
     return run
