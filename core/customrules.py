@@ -24,7 +24,7 @@ from core.errors import CompositionError
 from core.hookspecs import hookimpl
 from core.messages import text
 from core.records import Record
-from core.rows import Fault, Row
+from core.rows import Fault, Row, to_json
 from core.sql import quote
 
 ABILITY = "custom_fields"
@@ -191,7 +191,7 @@ async def _apply(
         await connection.execute(
             f"update {table} t set custom = t.custom || jsonb_build_object($1::text, $2::jsonb) where {missing}",
             str(now.id),
-            now.default,
+            to_json(now.field(), now.default),
         )
     index = quote(f"custom_{some.id.hex}")
     if now and now.unique:

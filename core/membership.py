@@ -67,7 +67,7 @@ MUTATIONS = (
         _set_members,
         (Argument("id", "ID!", "The team."), Argument("userIds", "[ID!]!", "All users who are to belong to it.")),
         (Member("team", "Team", "The team, null where it was refused."),),
-        "Team",
-        "update",
+        # Whose mate one is decides what one may see.
+        ability="roles",
     ),
 )

@@ -68,6 +68,9 @@ async def _password_change(call: Call) -> Payload:
 async def _password_set(call: Call) -> Payload:
     if call.context.actor.user_id is None and not call.policy.grants.unlimited:
         raise Unauthenticated("sign in first")
+    if call.context.actor.kind is ActorKind.API_KEY:
+        # Else a key that is about to be revoked could make itself a session.
+        raise Forbidden("an API key may not do this")
     call.policy.demand(guards.USERS)
     user_id = uuid_or_none(call.input["userId"])
     login = await call.changes.connection.fetchval(

@@ -71,9 +71,7 @@ def session_workspace(database: Database, workspaces: Workspaces) -> NewWorkspac
 
 
 @pytest.fixture
-async def new_workspace(
-    session_workspace: NewWorkspace, workspaces: Workspaces
-) -> AsyncIterator[NewWorkspace]:
+async def new_workspace(session_workspace: NewWorkspace, workspaces: Workspaces) -> AsyncIterator[NewWorkspace]:
     """Makes workspaces that are erased after the test."""
     made: list[str] = []
 

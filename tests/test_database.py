@@ -33,8 +33,7 @@ async def backends(database: Database, workspace: Workspace) -> int:
     """How many connections the server holds for a workspace, told by what they last touched."""
     async with database.admin() as connection:
         count: int = await connection.fetchval(
-            "select count(*) from pg_stat_activity"
-            " where query like '%' || $1 || '%' and pid <> pg_backend_pid()",
+            "select count(*) from pg_stat_activity where query like '%' || $1 || '%' and pid <> pg_backend_pid()",
             workspace.role,
         )
     return count
@@ -175,16 +174,12 @@ async def test_pool_waits_at_its_limit_and_serves_in_order(narrow: Database, emp
     assert pool.size == 2
 
 
-async def test_waiting_ends_with_a_clear_error(
-    database: Database, settings: Settings, empty: Workspace
-) -> None:
+async def test_waiting_ends_with_a_clear_error(database: Database, settings: Settings, empty: Workspace) -> None:
     tight = settings.model_copy(update={"pool_size": 1, "pool_timeout": 0.05})
     opened = Database(tight, database.dsn, None)
     try:
         async with opened.connection(empty):
-            with pytest.raises(
-                DatabaseError, match=r"no database connection became free within 0\.05 seconds"
-            ):
+            with pytest.raises(DatabaseError, match=r"no database connection became free within 0\.05 seconds"):
                 await opened.pool(empty).acquire()
         assert await opened.pool(empty).fetchval("select 1") == 1
     finally:

@@ -98,9 +98,7 @@ def test_the_zone_of_now_does_not_matter() -> None:
 
 
 def test_ids_and_codes_are_unique_and_ascend_with_creation(customers: list[Customer]) -> None:
-    assert [customer["code"] for customer in customers] == [
-        f"KH{number:07d}" for number in range(1, SIZE + 1)
-    ]
+    assert [customer["code"] for customer in customers] == [f"KH{number:07d}" for number in range(1, SIZE + 1)]
     for earlier, later in pairwise(customers):
         assert earlier["created_at"] < later["created_at"]
         assert earlier["id"] < later["id"]
@@ -150,9 +148,7 @@ def test_tax_codes_are_valid(customers: list[Customer]) -> None:
     unclear = {None, *shared(codes)}
     offices = {province.name: province.tax for province in PROVINCES}
     own = [
-        customer
-        for customer in customers
-        if customer["kind"] == "ORGANISATION" and customer["tax_code"] not in unclear
+        customer for customer in customers if customer["kind"] == "ORGANISATION" and customer["tax_code"] not in unclear
     ]
     assert fmean((c["tax_code"] or "").startswith(offices[c["province"]]) for c in own) > 0.98
 
@@ -167,9 +163,7 @@ def test_averages(customers: list[Customer]) -> None:
     assert fmean(len(customer["contacts"]) for customer in customers) == pytest.approx(2, abs=0.1)
     assert fmean(len(customer["opportunities"]) for customer in customers) == pytest.approx(1.4, abs=0.07)
     assert fmean(len(customer["groups"]) for customer in customers) == pytest.approx(2, abs=0.1)
-    assert fmean(customer["kind"] == "ORGANISATION" for customer in customers) == pytest.approx(
-        0.45, abs=0.02
-    )
+    assert fmean(customer["kind"] == "ORGANISATION" for customer in customers) == pytest.approx(0.45, abs=0.02)
     assert max(len(customer["opportunities"]) for customer in customers) == 4
 
 
@@ -185,9 +179,7 @@ def test_about_three_percent_share_a_phone_or_an_email(size: int) -> None:
 
 def test_phones_and_emails_are_well_formed(customers: list[Customer]) -> None:
     typed = [phone for customer in customers for phone in (customer["phone"], customer["fax"]) if phone]
-    typed += [
-        phone for customer in customers for contact in customer["contacts"] for phone in contact["phones"]
-    ]
+    typed += [phone for customer in customers for contact in customer["contacts"] for phone in contact["phones"]]
     assert all(PHONE.fullmatch(national(phone)) for phone in typed)
     assert {"+84", "(+8", "84"} <= {phone[:3] for phone in typed} | {phone[:2] for phone in typed}
     assert sum(" " in phone for phone in typed) > len(typed) / 10
@@ -251,9 +243,7 @@ def test_owners_are_skewed_and_sometimes_nobody(data: DemoData, customers: list[
     assert max(salespeople) > 4 * min(salespeople)
 
 
-@pytest.mark.parametrize(
-    ("size", "salespeople"), [(0, 6), (2_000, 6), (20_000, 11), (200_000, 50), (1_000_000, 50)]
-)
+@pytest.mark.parametrize(("size", "salespeople"), [(0, 6), (2_000, 6), (20_000, 11), (200_000, 50), (1_000_000, 50)])
 def test_staff_grows_with_the_base(size: int, salespeople: int) -> None:
     data = generate(size, now=NOW)
     logins = [user["login"] for user in data.users]

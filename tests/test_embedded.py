@@ -100,9 +100,7 @@ def end(process: subprocess.Popen[str], how: signal.Signals) -> None:
 
 def test_starts_serves_and_stops(home: Path) -> None:
     server = start(home)
-    assert run(
-        server.dsn, "select current_setting('listen_addresses') = '' and current_setting('jit') = 'off'"
-    )
+    assert run(server.dsn, "select current_setting('listen_addresses') = '' and current_setting('jit') = 'off'")
     assert run(server.dsn, "select current_setting('max_connections')") == "200"
     assert run(server.dsn, "select upper('đường') || lower('ẾỚ')") == "ĐƯỜNGếớ"
     assert stat_mode(home / "postgres") == 0o700
@@ -115,9 +113,7 @@ def stat_mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-def test_the_environments_postgres_settings_do_not_matter(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environments_postgres_settings_do_not_matter(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "PGPORT": "1",
         "PGHOST": "nowhere",
@@ -199,9 +195,7 @@ def test_a_killed_server_starts_again_with_its_data(home: Path) -> None:
 
 def test_a_stale_lock_of_another_program_is_removed(home: Path) -> None:
     start(home).stop()
-    (home / "postgres" / "postmaster.pid").write_text(
-        f"{os.getpid()}\n{home}/postgres\n1\n5432\n{home}\n\n\nready\n"
-    )
+    (home / "postgres" / "postmaster.pid").write_text(f"{os.getpid()}\n{home}/postgres\n1\n5432\n{home}\n\n\nready\n")
     server = start(home)
     assert run(server.dsn, "select 1") == 1
     server.stop()
@@ -216,9 +210,7 @@ def test_an_interrupted_first_start_leaves_nothing_half_made(home: Path) -> None
     server.stop()
 
 
-@pytest.mark.parametrize(
-    ("version", "cure"), [("99", "install a newer headless-crm"), ("9", "run pg_upgrade")]
-)
+@pytest.mark.parametrize(("version", "cure"), [("99", "install a newer headless-crm"), ("9", "run pg_upgrade")])
 def test_data_of_another_version_is_refused(home: Path, version: str, cure: str) -> None:
     start(home).stop()
     (home / "postgres" / "PG_VERSION").write_text(f"{version}\n")
@@ -262,9 +254,7 @@ def test_a_path_too_long_for_a_socket_works(tmp_path: Path) -> None:
     shutil.rmtree(sockets)
 
 
-def test_a_prepared_socket_folder_of_somebody_else_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_prepared_socket_folder_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / ("long" * 25) / "crm"
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr("core.cluster.digest", lambda _path: "taken")
@@ -312,9 +302,7 @@ def test_an_ordinary_user_can_run_it(tmp_path: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     folder = Path("/tmp") / f"crm-test-{os.getpid()}"
     try:
-        subprocess.run(
-            [sys.executable, "-c", ""], user="nobody", group=nobody.pw_gid, extra_groups=[], check=True
-        )
+        subprocess.run([sys.executable, "-c", ""], user="nobody", group=nobody.pw_gid, extra_groups=[], check=True)
     except (PermissionError, subprocess.CalledProcessError):
         pytest.skip("an ordinary user cannot reach this Python")
     folder.mkdir(mode=0o700)

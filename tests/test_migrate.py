@@ -111,36 +111,26 @@ async def test_workspaces_are_apart(database: Database, new_workspace: NewWorksp
 
 
 @pytest.mark.parametrize("fault", ["raise ValueError('half way')", "await ENGINE.run_ddl('select 1 / 0')"])
-async def test_is_undone_whole_when_anything_fails(
-    database: Database, empty: Workspace, app: App, fault: str
-) -> None:
+async def test_is_undone_whole_when_anything_fails(database: Database, empty: Workspace, app: App, fault: str) -> None:
     app.sql(1, "create table a (x int)")
     app.add(2, fault)
-    with pytest.raises(
-        MigrationError, match=rf"workspace {empty.slug}: the migration toy_0002 of toy failed: "
-    ):
+    with pytest.raises(MigrationError, match=rf"workspace {empty.slug}: the migration toy_0002 of toy failed: "):
         await migrate_workspace(database, empty, [app.config()])
     assert await tables(database, empty) == []
     assert await database.pool(empty).fetchval("select 1") == 1
 
 
-async def test_a_workspace_newer_than_the_code_is_refused(
-    database: Database, empty: Workspace, app: App
-) -> None:
+async def test_a_workspace_newer_than_the_code_is_refused(database: Database, empty: Workspace, app: App) -> None:
     app.sql(1, "create table a (x int)")
     old = app.config()
     app.sql(2, "create table b (x int)")
     await migrate_workspace(database, empty, [app.config()])
-    with pytest.raises(
-        MigrationError, match=r"was migrated by a newer version than this one \(toy: toy_0002\)"
-    ):
+    with pytest.raises(MigrationError, match=r"was migrated by a newer version than this one \(toy: toy_0002\)"):
         await migrate_workspace(database, empty, [old])
     assert await tables(database, empty) == ["a", "b", "migration"]
 
 
-async def test_a_disabled_apps_history_does_not_matter(
-    database: Database, empty: Workspace, tmp_path: Path
-) -> None:
+async def test_a_disabled_apps_history_does_not_matter(database: Database, empty: Workspace, tmp_path: Path) -> None:
     one, two = App(tmp_path, "one"), App(tmp_path, "two")
     one.sql(1, "create table a (x int)")
     two.sql(1, "create table b (x int)")
@@ -151,18 +141,14 @@ async def test_a_disabled_apps_history_does_not_matter(
 async def test_two_processes_migrating_at_once_apply_each_step_once(
     database: Database, empty: Workspace, app: App
 ) -> None:
-    id_ = app.add(
-        1, "await ENGINE.run_ddl('select pg_sleep(0.1)')\nawait ENGINE.run_ddl('create table a (x int)')"
-    )
+    id_ = app.add(1, "await ENGINE.run_ddl('select pg_sleep(0.1)')\nawait ENGINE.run_ddl('create table a (x int)')")
     config = app.config()
     reports = await asyncio.gather(*(migrate_workspace(database, empty, [config]) for _ in range(4)))
     assert sorted(r.applied for r in reports) == [(), (), (), (id_,)]
     assert await database.pool(empty).fetchval("select count(*) from migration") == 1
 
 
-async def test_migrate_all_goes_on_after_one_fails(
-    database: Database, new_workspace: NewWorkspace, app: App
-) -> None:
+async def test_migrate_all_goes_on_after_one_fails(database: Database, new_workspace: NewWorkspace, app: App) -> None:
     three = [await new_workspace(migrated=False) for _ in range(3)]
     await database.pool(three[1]).execute("create table a (in_the_way int)")
     app.sql(1, "create table a (x int)")
@@ -277,9 +263,7 @@ class Animal(Table, tablename="animal"):
     name = Varchar()
 
 
-async def test_piccolo_queries_follow_the_bound_workspace(
-    database: Database, new_workspace: NewWorkspace
-) -> None:
+async def test_piccolo_queries_follow_the_bound_workspace(database: Database, new_workspace: NewWorkspace) -> None:
     one, two = await new_workspace(migrated=False), await new_workspace(migrated=False)
     for workspace in (one, two):
         with database.bind(workspace):

@@ -44,13 +44,9 @@ def test_every_setting_is_described() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
 
-def test_values_win_over_environment_and_that_over_the_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_values_win_over_environment_and_that_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "crm.toml"
-    file.write_text(
-        'port = 1001\nhost = "0.0.0.0"\nlog_level = "debug"\ncors_origins = ["https://a.example"]\n'
-    )
+    file.write_text('port = 1001\nhost = "0.0.0.0"\nlog_level = "debug"\ncors_origins = ["https://a.example"]\n')
     monkeypatch.setenv("CRM_CONFIG", str(file))
     monkeypatch.setenv("CRM_PORT", "1002")
     monkeypatch.setenv("CRM_HOST", "::1")
@@ -140,9 +136,7 @@ def test_the_signing_key_is_generated_once(tmp_path: Path) -> None:
         keys = set(pool.map(lambda _: settings.signing_key(), range(32)))
     assert len(keys) == 1
     assert len(keys.pop()) >= 32
-    assert [(p.name, stat.S_IMODE(p.stat().st_mode)) for p in settings.data_dir.iterdir()] == [
-        ("secret", 0o600)
-    ]
+    assert [(p.name, stat.S_IMODE(p.stat().st_mode)) for p in settings.data_dir.iterdir()] == [("secret", 0o600)]
 
 
 def test_a_damaged_or_unreachable_signing_key_is_refused(tmp_path: Path) -> None:

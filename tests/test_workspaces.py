@@ -12,9 +12,7 @@ from tests.conftest import NewWorkspace
 
 
 async def test_create_get_list_and_erase(database: Database, workspaces: Workspaces) -> None:
-    made = await workspaces.create(
-        "acme", currency="EUR", country="DE", time_zone="Europe/Berlin", locale="de"
-    )
+    made = await workspaces.create("acme", currency="EUR", country="DE", time_zone="Europe/Berlin", locale="de")
     try:
         assert made.id.version == 7
         assert (made.schema, made.role[:8]) == ("ws_acme", "ws_acme_")
@@ -26,9 +24,7 @@ async def test_create_get_list_and_erase(database: Database, workspaces: Workspa
     with pytest.raises(NotFound, match="there is no workspace 'acme'"):
         await workspaces.get("acme")
     async with database.admin() as connection:
-        assert not await connection.fetchval(
-            "select exists (select from pg_roles where rolname = $1)", made.role
-        )
+        assert not await connection.fetchval("select exists (select from pg_roles where rolname = $1)", made.role)
         assert await connection.fetchval("select to_regnamespace('ws_acme')") is None
     again = await workspaces.create("acme")
     assert again.role != made.role
@@ -71,9 +67,7 @@ async def test_the_role_cannot_log_in_or_do_more_than_own_its_schema(
             made.role,
         )
         assert set(row.values()) == {False}
-        owned = await connection.fetch(
-            "select nspname from pg_namespace where nspowner = $1::regrole", made.role
-        )
+        owned = await connection.fetch("select nspname from pg_namespace where nspowner = $1::regrole", made.role)
     assert [row["nspname"] for row in owned] == [made.schema]
 
 
@@ -92,9 +86,7 @@ async def test_the_role_cannot_log_in_or_do_more_than_own_its_schema(
         ({"slug": "acme", "time_zone": "Mars/Olympus"}, "time zone"),
     ],
 )
-async def test_values_that_cannot_be_are_refused(
-    workspaces: Workspaces, values: dict[str, str], said: str
-) -> None:
+async def test_values_that_cannot_be_are_refused(workspaces: Workspaces, values: dict[str, str], said: str) -> None:
     with pytest.raises(BadInput, match=said):
         await workspaces.create(**values)
 
@@ -104,9 +96,7 @@ async def test_the_longest_slug_works(database: Database, new_workspace: NewWork
     assert await database.pool(made).fetchval("select current_schema()") == made.schema
 
 
-async def test_a_slug_or_host_name_in_use_is_refused(
-    workspaces: Workspaces, new_workspace: NewWorkspace
-) -> None:
+async def test_a_slug_or_host_name_in_use_is_refused(workspaces: Workspaces, new_workspace: NewWorkspace) -> None:
     made = await new_workspace(migrated=False, hostname="crm.acme.example")
     with pytest.raises(BadInput, match=f"the slug '{made.slug}' is in use"):
         await workspaces.create(made.slug)
@@ -125,9 +115,7 @@ async def test_a_schema_that_is_not_ours_is_left_alone(database: Database, works
         with pytest.raises(NotFound):
             await workspaces.get("squatter")
         async with database.admin() as connection:
-            left = await connection.fetchval(
-                "select count(*) from pg_roles where rolname like 'ws\\_squatter%'"
-            )
+            left = await connection.fetchval("select count(*) from pg_roles where rolname like 'ws\\_squatter%'")
         assert left == 0
     finally:
         async with database.admin() as connection:
@@ -158,10 +146,7 @@ async def test_a_workspace_may_live_in_another_database(database: Database, work
     made = await workspaces.create("distant", database_url=url)
     try:
         pool = database.pool(made)
-        assert (
-            await pool.fetchval("select current_database() || ' ' || current_user")
-            == f"elsewhere {made.role}"
-        )
+        assert await pool.fetchval("select current_database() || ' ' || current_user") == f"elsewhere {made.role}"
         assert await pool.fetchval("select crm_fold('Đà')") == "da"
         async with database.admin() as connection:
             assert await connection.fetchval("select to_regnamespace('ws_distant')") is None
@@ -169,9 +154,7 @@ async def test_a_workspace_may_live_in_another_database(database: Database, work
     finally:
         await workspaces.erase("distant")
         async with database.admin() as connection:
-            assert not await connection.fetchval(
-                "select count(*) from pg_roles where rolname = $1", made.role
-            )
+            assert not await connection.fetchval("select count(*) from pg_roles where rolname = $1", made.role)
             await connection.execute("drop database elsewhere")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from core.arguments import Argument
-from core.errors import BadInput
+from core.errors import BadInput, LimitExceeded
 from core.policy import Policy
 from core.predicate import (
     FALSE,
@@ -35,31 +35,46 @@ from core.records import Field, Kind, Record, ToMany
 #: How many digits a number in a condition may have before its point, or zeros after it.
 MOST_DIGITS = 1000
 
+#: How many input objects one condition may be made of.
+MOST_CONDITIONS = 500
+
 _SIGNS = (("from", "gte"), ("to", "lte"))
 
 
 def condition(argument: Argument, record: Record, policy: Policy) -> Predicate:
     """The predicate a `where` stands for, as an actor may ask it.
 
-    Raises Forbidden where it uses a field that the actor may not read, BadInput where a value cannot be meant.
+    Raises Forbidden where it uses a field that the actor may not read, BadInput where a value cannot be meant,
+    LimitExceeded where it has more than `MOST_CONDITIONS` parts.
     """
+    if _parts(argument) > MOST_CONDITIONS:
+        raise LimitExceeded(f"a condition has at most {MOST_CONDITIONS} parts")
+    return _condition(argument, record, policy)
+
+
+def _parts(argument: Argument) -> int:
+    """How many input objects a condition is made of, wherever they were written."""
+    return bool(argument.keys) + sum(_parts(a) for _, a in argument) + sum(map(_parts, argument.items or ()))
+
+
+def _condition(argument: Argument, record: Record, policy: Policy) -> Predicate:
     if argument.is_null:
         return FALSE
     parts: list[Predicate] = []
     for key, value in argument:
         if key in ("and", "or"):
-            members = [condition(item, record, policy) for item in value.items or ()]
+            members = [_condition(item, record, policy) for item in value.items or ()]
             combine = all_of if key == "and" else any_of
             parts.append(combine(*members) if members else FALSE)
         elif key == "not":
-            parts.append(Not(condition(value, record, policy)) if not value.is_null else FALSE)
+            parts.append(Not(_condition(value, record, policy)) if not value.is_null else FALSE)
         elif key in record.filters:
             parts.append(record.filters[key].predicate(value, policy.catalog) if not value.is_null else FALSE)
         elif key in record.to_one:
             relation = record.to_one[key]
             policy.demand_readable(record, relation.key.name)
             target = policy.catalog[relation.target]
-            parts.append(Linked(relation, condition(value, target, policy)))
+            parts.append(Linked(relation, _condition(value, target, policy)))
         elif key in record.to_many:
             parts.append(_related(value, record.to_many[key], policy))
         else:
@@ -79,7 +94,7 @@ def _related(argument: Argument, relation: ToMany, policy: Policy) -> Predicate:
             parts.append(_counted(value, relation))
         else:
             # None or every one of them satisfying a condition that was lost would be all rows.
-            found = Related(relation, key, condition(value, target, policy))
+            found = Related(relation, key, _condition(value, target, policy))
             parts.append(FALSE if value.is_null else found)
     return all_of(*parts) if parts else FALSE
 
