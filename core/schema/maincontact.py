@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 
 _MAIN = (
     "select id, customer_id::text from contact "
-    "where customer_id = any($1::uuid[]) and is_main and deleted_at is null order by id for update"
+    "where customer_id = any($1::uuid[]) and is_main and deleted_at is null order by id"
 )
-#: The next one of each customer that has contacts, but no main one.
+_STILL = "select id from contact where id = any($1::uuid[]) and is_main and deleted_at is null order by id for update"
+#: The next one of each customer that has contacts, but no main one; formatted with how to treat those in use.
 _NEXT = """
-select distinct on (customer_id) id from contact c
-where customer_id = any($1::uuid[]) and deleted_at is null
-  and not exists (select from contact m where m.customer_id = c.customer_id and m.is_main and m.deleted_at is null)
-order by customer_id, id = any($2::uuid[]), created_at, id
+select n.id, n.customer_id from unnest($1::uuid[]) u (customer_id) cross join lateral (
+  select id, customer_id from contact c where c.customer_id = u.customer_id and c.deleted_at is null
+  order by c.id = any($2::uuid[]), c.created_at, c.id limit 1 for update of c {}
+) n
+where not exists (select from contact m where m.customer_id = u.customer_id and m.is_main and m.deleted_at is null)
 """
 
 
@@ -44,7 +46,7 @@ class OneMainContact(Invariant):
         concerned = {_customer(r) for r in batch.rows} if arriving else winners.keys()
         if not concerned:
             return batch.rows
-        there = {c: id_ for id_, c in await changes.connection.fetch(_MAIN, [UUID(c) for c in concerned])}
+        there = await _mains(changes, concerned)
         for row in batch.rows if arriving else ():
             if _customer(row) not in there:
                 winners.setdefault(_customer(row), row)
@@ -63,9 +65,22 @@ class OneMainContact(Invariant):
         """Choose another main contact where there is none any more."""
         left = [r for r in batch.rows if (r.before or {}).get("isMain") and (batch.action == "delete" or not _main(r))]
         if left:
-            customers = [UUID(_customer(r)) for r in left]
-            found = await changes.connection.fetch(_NEXT, customers, [r.id for r in left])
-            await _set(changes, (r["id"] for r in found), main=True)
+            customers = {UUID(_customer(r)) for r in left}
+            last = [r.id for r in left]
+            # First among those that nobody else is about to change or delete: waiting for each other is a deadlock.
+            for lock in ("skip locked", ""):
+                found = await changes.connection.fetch(_NEXT.format(lock), customers, last)
+                await _set(changes, (r["id"] for r in found), main=True)
+                customers -= {r["customer_id"] for r in found}
+
+
+async def _mains(changes: ChangeSet, customers: Iterable[str]) -> dict[str, UUID]:
+    """The main contacts of customers, locked; whoever had to wait for one looks whether it still is."""
+    while True:
+        found = await changes.connection.fetch(_MAIN, [UUID(c) for c in customers])
+        ids = [r["id"] for r in found]
+        if not ids or len(await changes.connection.fetch(_STILL, ids)) == len(ids):
+            return {r["customer_id"]: r["id"] for r in found}
 
 
 async def _set(changes: ChangeSet, ids: Iterable[UUID], *, main: bool) -> None:

@@ -89,7 +89,8 @@ def _transfer(record: Record) -> Any:
         given = await call.changes.update(record.name, bulk_target(call, record), values, actions=("transfer",))
         if call.input.get("keepPreviousOwnerAsViewer"):
             kept = [(id_, "userId", former[id_]) for id_ in given if id_ in former]
-            await let_see(call.changes, record, kept, source=KEPT)
+            # Whoever gave a customer away no longer sees it, but may say who still does.
+            await let_see(call.changes.system(), record, kept, source=KEPT)
         return counted(call)
 
     return run
