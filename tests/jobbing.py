@@ -30,6 +30,10 @@ from core.worker import Worker
 RUN: list[str] = []
 
 
+async def nightly(job: JobContext) -> None:
+    RUN.append(job.workspace.slug)
+
+
 async def note(job: JobContext) -> Mapping[str, Any]:
     RUN.append(job.input.get("word", ""))
     return {"word": job.input.get("word"), "actor": job.actor.login, "reach": sorted(job.actor.grants.allowed or ())}
@@ -86,7 +90,7 @@ JOBS = (
     JobType("testing.sleepy", "Sleeps.", sleepy),
     JobType("testing.brief", "Has too little time.", sleepy, timeout=0.2, retries=0),
     JobType("testing.stubborn", "Does not want to stop.", stubborn),
-    JobType("testing.nightly", "Is due at night.", note, schedule="0 2 * * *"),
+    JobType("testing.nightly", "Is due at night.", nightly, schedule="0 2 * * *"),
 )
 
 
