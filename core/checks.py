@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -27,16 +29,23 @@ async def check_batch(connection: Connection, context: RequestContext, policy: P
     if batch.action == "delete" or not batch.rows:
         return []
     faults: list[Fault] = []
-    for declared in batch.record.fields.values():
-        if declared.unique and declared.name != "id":
-            faults += await _unique(connection, context, policy, batch, declared)
     if batch.action in ("create", "update"):
         for relation in batch.record.to_one.values():
             name = relation.key.name
             rows = [r for r in batch.rows if name in r.changed and r.after and r.after.get(name)]
             if rows:
                 faults += await _links(connection, context, policy, rows, relation.key, policy.catalog[relation.target])
+    for declared in batch.record.fields.values():
+        if declared.unique and declared.name != "id":
+            # A row that is left out keeps its value, which others can then not have: look again without it.
+            while found := await _unique(connection, context, policy, _without(batch, faults), declared):
+                faults += found
     return faults
+
+
+def _without(batch: Batch, faults: Sequence[Fault]) -> Batch:
+    bad = {id(f.row) for f in faults}
+    return replace(batch, rows=[r for r in batch.rows if id(r) not in bad]) if bad else batch
 
 
 async def _unique(

@@ -122,18 +122,20 @@ async def _undo(changes: ChangeSet, record: Record, action: str, entries: list[_
         return
     clashes = by_id.keys() - set(there)
 
-    def back(row: Row) -> dict[str, Any]:
+    def put_back(row: Row) -> dict[str, Any]:
         entry, now = by_id[row.id], row.before or {}  # type: ignore[index]
-        known = [k for k in entry.after.keys() | entry.before.keys() if k in record.fields]
-        if all(same(record.fields[k], now.get(k), entry.after.get(k)) for k in known):
-            return {k: entry.before.get(k) for k in known}
-        if not all(same(record.fields[k], now.get(k), entry.before.get(k)) for k in known):
-            clashes.add(entry.record)
+        known = {k: record.fields[k] for k in entry.after.keys() | entry.before.keys() if k in record.fields}
+        back = {k: entry.before.get(k) for k, f in known.items() if same(f, now.get(k), entry.after.get(k))}
+        if all(k in back or same(f, now.get(k), entry.before.get(k)) for k, f in known.items()):
+            return back
+        clashes.add(entry.record)
         return {}
 
     owner = next((f.name for f in record.fields.values() if record.type.owner and f.column == record.type.owner), "")
     moves = "transfer" in record.type.actions and any(owner in e.after for e in entries)
-    await changes.update(record.name, Target(ids=there), back, actions=("update", "transfer") if moves else ("update",))
+    await changes.update(
+        record.name, Target(ids=there), put_back, actions=("update", "transfer") if moves else ("update",)
+    )
     _report(changes, record, clashes)
 
 
