@@ -1,11 +1,15 @@
-"""Load the Maven CRM sales tables through the public API, ask three questions, and check them against the files.
+"""Load the Maven CRM tables through the public GraphQL API, ask it three figures, and compare them with the files.
 
     python examples/maven.py URL TOKEN FOLDER
 
-FOLDER holds maven_accounts.csv, maven_sales_teams.csv and maven_sales_pipeline.csv. Accounts become customers,
-agents users, managers the leads of teams of their agents. Opportunities without an account hang on a customer of
-their own, "(no account)". Exits with 1 where an answer differs from a count over the files. A second run loads
-nothing and asks again.
+URL is the GraphQL endpoint and TOKEN an access token or an API key of somebody who may do everything there. FOLDER
+holds `maven_accounts.csv`, `maven_products.csv`, `maven_sales_teams.csv` and `maven_sales_pipeline.csv`. What is
+there already is not loaded again. Exits with 1 where an answer differs from the files. Needs nothing but Python.
+
+How the tables become records: an account is a customer; an agent a user; a manager a user too, who leads a team of
+his agents; a deal an opportunity of its account, named after its id and its product, and owned by its agent. Won and
+Lost are outcomes; Engaging and Prospecting are both open, and worth what the product costs. Deals without an account
+belong to one customer of their own, "(no account)".
 """
 
 from __future__ import annotations
@@ -14,179 +18,276 @@ import csv
 import json
 import re
 import sys
+import urllib.error
 import urllib.request
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-CHUNK = 2000
+#: Well below what a server takes unless it is told otherwise (2,000,000 bytes).
+MAX_BYTES = 1_000_000
+CODE = "MAVEN-"
 NO_ACCOUNT = "(no account)"
-OUTCOMES = {"Won": "WON", "Lost": "LOST"}
+OUTCOMES = {"Won": "WON", "Lost": "LOST", "Engaging": "OPEN", "Prospecting": "OPEN"}
+
+#: By the plural of their record types: their name, what a record is known by, and which ones are ours.
+RECORDS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "users": ("User", "login", {"login": {"startsWith": "maven-"}}),
+    "teams": ("Team", "name", {"name": {"startsWith": "Team "}}),
+    "customers": ("Customer", "code", {"code": {"startsWith": CODE}}),
+    "opportunities": ("Opportunity", "name", {"customer": {"code": {"startsWith": CODE}}}),
+}
+KNOWN = """query($where: {record}Where!, $after: String) {{
+  page: {plural}(where: $where, first: 200, after: $after) {{
+    nodes {{ id name: {known} }} pageInfo {{ hasNextPage endCursor }} }} }}"""
+CREATE = """mutation($records: [{record}CreateInput!]!) {{
+  done: {plural}BulkCreate(input: {{records: $records}}) {{ userErrors {{ path message }} }} }}"""
+MEMBERS = """mutation($id: ID!, $userIds: [ID!]!) {
+  done: teamMembersSet(input: {id: $id, userIds: $userIds}) { userErrors { path message } } }"""
+
+OURS = RECORDS["opportunities"][2]
+WON = {**OURS, "outcome": {"eq": "WON"}}
+BY_AGENT = """query($ours: OpportunityWhere!) {
+  opportunitiesAggregate(where: $ours, groupBy: [{field: OWNER}, {field: OUTCOME}], first: 1000) {
+    groups { key { owner { displayName } outcome } count } } }"""
+BY_TEAM = "query({variables}) {{ {totals} }}"
+OF_TEAM = "team{0}: opportunitiesAggregate(where: $team{0}) {{ sum {{ amount }} }}"
+LARGEST = """query($won: OpportunityWhere!) {
+  opportunitiesAggregate(
+    where: $won, groupBy: [{field: CUSTOMER}], orderBy: [{by: SUM, field: AMOUNT, direction: DESC}], first: 10
+  ) { groups { key { customer { name } } sum { amount } } } }"""
+
 Row = dict[str, str]
+Figure = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The four files."""
+
+    accounts: list[Row]
+    products: list[Row]
+    teams: list[Row]
+    deals: list[Row]
+
+    @classmethod
+    def read(cls, folder: Path) -> Tables:
+        """Read them from a folder."""
+        names = ("accounts", "products", "sales_teams", "sales_pipeline")
+        found = []
+        for name in names:
+            with (folder / f"maven_{name}.csv").open(newline="", encoding="utf-8") as file:
+                found.append(list(csv.DictReader(file)))
+        return cls(*found)
+
+    @property
+    def agents(self) -> dict[str, str]:
+        """Managers by agent."""
+        return {row["sales_agent"]: row["manager"] for row in self.teams}
 
 
 class Api:
-    """The GraphQL endpoint of a workspace."""
+    """The GraphQL endpoint."""
 
     def __init__(self, url: str, token: str) -> None:
         self.url, self.token = url, token
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        """The data of an answer; ends the program where there are errors of any kind."""
+        """The data of an answer. Exits where there are errors."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         headers = {"content-type": "application/json", "authorization": f"Bearer {self.token}"}
-        with urllib.request.urlopen(urllib.request.Request(self.url, body, headers)) as response:  # noqa: S310
-            answer = json.load(response)
-        faults = answer.get("errors") or [e for p in answer["data"].values() for e in (p or {}).get("userErrors", ())]
-        if faults:
-            sys.exit(f"refused: {faults[:3]}")
+        try:
+            request = urllib.request.Request(self.url, body, headers)  # noqa: S310 - whoever runs it names the URL
+            with urllib.request.urlopen(request, timeout=300) as response:  # noqa: S310
+                answer = json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                sys.exit(f"{self.url} answered {error.code}: {error.read(1000).decode(errors='replace')}")
+        except OSError as error:
+            sys.exit(f"{self.url} cannot be reached: {error}")
+        if "errors" in answer:
+            sys.exit("\n".join(e["message"] for e in answer["errors"]))
         data: dict[str, Any] = answer["data"]
         return data
 
-    def create(self, plural: str, type_: str, records: list[dict[str, Any]]) -> list[str]:
-        """Create records in bulk, a chunk a change set; returns their ids in order."""
-        mutation = f"{plural}BulkCreate"
-        ids: list[str] = []
-        for start in range(0, len(records), CHUNK):
-            found = self.ask(
-                f"mutation($records: [{type_}CreateInput!]!, $key: String) {{ {mutation}(input: {{records: $records}}, "
-                f"idempotencyKey: $key) {{ {plural} {{ id }} userErrors {{ code path message }} }} }}",
-                records=records[start : start + CHUNK],
-                key=f"maven {plural} {start}",
-            )
-            ids += [r["id"] for r in found[mutation][plural]]
-            print(f"  {plural}: {len(ids)} of {len(records)}")
-        return ids
+    def do(self, mutation: str, **variables: Any) -> None:
+        """Do a mutation. Exits where it was refused."""
+        errors = self.ask(mutation, **variables)["done"]["userErrors"]
+        if errors:
+            sys.exit("\n".join(f"{'.'.join(e['path'])}: {e['message']}" for e in errors[:10]))
+
+    def known(self, plural: str) -> dict[str, str]:
+        """The ids of our records that are there already, by what each is known by."""
+        record, known, where = RECORDS[plural]
+        query = KNOWN.format(record=record, plural=plural, known=known)
+        found: dict[str, str] = {}
+        after = None
+        while True:
+            page = self.ask(query, where=where, after=after)["page"]
+            found |= {node["name"]: node["id"] for node in page["nodes"]}
+            if not page["pageInfo"]["hasNextPage"]:
+                return found
+            after = page["pageInfo"]["endCursor"]
+
+    def create(self, plural: str, records: Iterable[dict[str, Any]]) -> dict[str, str]:
+        """Create the records that are missing, in as few requests as their size allows; the ids of all."""
+        record, known, _ = RECORDS[plural]
+        there = self.known(plural)
+        missing = [r for r in records if r[known] not in there]
+        for chunk in chunks(missing):
+            self.do(CREATE.format(record=record, plural=plural), records=chunk)
+            print(f"  {len(chunk)} {plural} created")
+        return self.known(plural) if missing else there
 
 
-def read(folder: Path, name: str) -> list[Row]:
-    """The rows of one table."""
-    with (folder / f"maven_{name}.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def chunks(records: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Records in lists that make bodies of a size that servers take."""
+    chunk: list[dict[str, Any]] = []
+    size = 0
+    for record in records:
+        bytes_ = len(json.dumps(record)) + 2
+        if chunk and size + bytes_ > MAX_BYTES:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(record)
+        size += bytes_
+    if chunk:
+        yield chunk
 
 
-def load(api: Api, accounts: list[Row], agents: list[Row], pipeline: list[Row]) -> None:
-    """Load everything through bulk mutations."""
-    names = sorted({a["sales_agent"] for a in agents} | {a["manager"] for a in agents})
-    people = [{"login": re.sub(r"\W+", ".", n.lower()), "displayName": n} for n in names]
-    users = dict(zip(names, api.create("users", "User", people), strict=True))
-    managers = sorted({a["manager"] for a in agents})
-    teams = [{"name": f"Team of {m}", "leadId": users[m]} for m in managers]
-    for manager, team in zip(managers, api.create("teams", "Team", teams), strict=True):
-        api.ask(
-            "mutation($id: ID!, $users: [ID!]!) { teamMembersSet(input: {id: $id, userIds: $users}) "
-            "{ userErrors { code message } } }",
-            id=team,
-            users=[users[a["sales_agent"]] for a in agents if a["manager"] == manager],
-        )
-    customers = [
-        {
-            "name": a["account"],
-            "kind": "ORGANISATION",
-            "officeAddress": a["office_location"],
-            "description": f"Founded {a['year_established']}, {a['employees']} employees, {a['revenue']} M$ a year",
-            "tags": ["maven", a["sector"]],
-        }
-        for a in accounts
-    ]
-    customers.append({"name": NO_ACCOUNT, "kind": "ORGANISATION", "tags": ["maven"]})
-    ids = api.create("customers", "Customer", customers)
-    by_name = dict(zip([c["name"] for c in customers], ids, strict=True))
-    api.create("opportunities", "Opportunity", [opportunity(o, by_name, users) for o in pipeline])
+def slug(name: str) -> str:
+    """`Darcel Schlecht` -> `darcel-schlecht`."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def opportunity(row: Row, customers: dict[str, str], users: dict[str, str]) -> dict[str, Any]:
-    """One opportunity; those neither won nor lost are open."""
-    values: dict[str, Any] = {
-        "name": f"{row['opportunity_id']} {row['product']}",
-        "customerId": customers[row["account"] or NO_ACCOUNT],
-        "ownerId": users[row["sales_agent"]],
-        "stage": row["deal_stage"],
-        "outcome": OUTCOMES.get(row["deal_stage"], "OPEN"),
-        "currency": "USD",
+def load(api: Api, tables: Tables) -> None:
+    """Bring everything that is missing into the workspace."""
+    managers = sorted(set(tables.agents.values()))
+    people = [*managers, *tables.agents]
+    given: Iterable[dict[str, Any]] = ({"login": f"maven-{slug(p)}", "displayName": p, "locale": "en"} for p in people)
+    users = api.create("users", given)
+    user = {p: users[f"maven-{slug(p)}"] for p in people}
+    teams = api.create("teams", ({"name": f"Team {m}", "leadId": user[m]} for m in managers))
+    for manager in managers:
+        members = [user[manager], *(user[agent] for agent, m in tables.agents.items() if m == manager)]
+        api.do(MEMBERS, id=teams[f"Team {manager}"], userIds=members)
+    customers = api.create("customers", map(customer, [*tables.accounts, {"account": NO_ACCOUNT}]))
+    prices = {squeezed(row["product"]): row for row in tables.products}
+    deals = (opportunity(row, prices, user, customers) for row in tables.deals)
+    api.create("opportunities", deals)
+
+
+def customer(row: Row) -> dict[str, Any]:
+    """An account as a customer."""
+    facts = (("revenue", "Revenue: {} million USD"), ("employees", "{} employees"), ("subsidiary_of", "belongs to {}"))
+    described = "; ".join(text.format(row[name]) for name, text in facts if row.get(name))
+    founded = row.get("year_established")
+    return {
+        "code": CODE + slug(row["account"]),
+        "name": row["account"],
+        "kind": "ORGANISATION",
+        "country": row.get("office_location"),
+        "birthday": f"{founded}-01-01" if founded else None,
+        "tags": [row["sector"]] if row.get("sector") else [],
+        "description": described or None,
     }
-    if row["close_value"]:
-        values["amount"] = row["close_value"]
-    if row["close_date"]:
-        values["closedAt"] = f"{row['close_date']}T00:00:00Z"
-    return values
 
 
-def outcomes(api: Api) -> dict[Any, Any]:
-    """Won, lost and open opportunities of each agent, in one query."""
-    found = api.ask(
-        '{ opportunitiesAggregate(where: {customer: {tags: {has: "maven"}}}, '
-        "groupBy: [{field: OWNER}, {field: OUTCOME}], first: 1000) "
-        "{ groups { key { owner { displayName } outcome } count } } }"
-    )
-    groups = found["opportunitiesAggregate"]["groups"]
-    return {(g["key"]["owner"]["displayName"], g["key"]["outcome"]): g["count"] for g in groups}
+def opportunity(row: Row, prices: dict[str, Row], user: dict[str, str], customers: dict[str, str]) -> dict[str, Any]:
+    """A deal as an opportunity. The pipeline spells a product without its space now and then."""
+    product = prices[squeezed(row["product"])]
+    return {
+        "name": f"{row['opportunity_id']} {product['product']}",
+        "customerId": customers[CODE + slug(row["account"] or NO_ACCOUNT)],
+        "ownerId": user[row["sales_agent"]],
+        "stage": row["deal_stage"],
+        "outcome": OUTCOMES[row["deal_stage"]],
+        "amount": row["close_value"] or product["sales_price"],
+        "currency": "USD",
+        "closedAt": f"{row['close_date']}T00:00:00Z" if row["close_date"] else None,
+    }
 
 
-def team_totals(api: Api) -> dict[Any, Any]:
-    """What each manager's team has won, in one query."""
-    teams = api.ask('{ teams(where: {name: {startsWith: "Team of "}}) { nodes { id lead { displayName } } } }')
-    nodes = teams["teams"]["nodes"]
-    parts = [
-        f"t{i}: opportunitiesAggregate(where: {{outcome: {{eq: WON}}, "
-        f"owner: {{teams: {{some: {{id: {{eq: $t{i}}}}}}}}}}}) {{ sum {{ amount }} }}"
-        for i in range(len(nodes))
-    ]
-    declared = ", ".join(f"$t{i}: ID!" for i in range(len(nodes)))
-    variables = {f"t{i}": node["id"] for i, node in enumerate(nodes)}
-    found = api.ask(f"query({declared}) {{ {' '.join(parts)} }}", **variables)
-    return {n["lead"]["displayName"]: Decimal(found[f"t{i}"]["sum"]["amount"]) for i, n in enumerate(nodes)}
+def squeezed(name: str) -> str:
+    """A name without its spaces."""
+    return name.replace(" ", "")
 
 
-def largest(api: Api) -> dict[Any, Any]:
-    """The ten accounts that have brought most, in one query."""
-    found = api.ask(
-        "query($none: String!) { opportunitiesAggregate("
-        'where: {outcome: {eq: WON}, customer: {tags: {has: "maven"}, name: {ne: $none}}}, '
-        "groupBy: [{field: CUSTOMER}], orderBy: [{by: SUM, field: AMOUNT, direction: DESC}], first: 10) "
-        "{ groups { key { customer { name } } sum { amount } } } }",
-        none=NO_ACCOUNT,
-    )
-    groups = found["opportunitiesAggregate"]["groups"]
-    return {g["key"]["customer"]["name"]: Decimal(g["sum"]["amount"]) for g in groups}
+def asked(api: Api, tables: Tables) -> Iterator[tuple[str, Figure]]:
+    """The three figures as the API answers them, each in one query."""
+    counts: dict[str, Counter[str]] = {agent: Counter() for agent in tables.agents}
+    for group in api.ask(BY_AGENT, ours=OURS)["opportunitiesAggregate"]["groups"]:
+        counts[group["key"]["owner"]["displayName"]][group["key"]["outcome"]] = group["count"]
+    yield "won/lost/open by agent", {agent: shown(n) for agent, n in counts.items()}
+
+    managers = sorted(set(tables.agents.values()))
+    wheres = {
+        f"team{i}": {**WON, "owner": {"teams": {"some": {"name": {"eq": f"Team {manager}"}}}}}
+        for i, manager in enumerate(managers)
+    }
+    variables = ", ".join(f"${name}: OpportunityWhere!" for name in wheres)
+    query = BY_TEAM.format(variables=variables, totals=" ".join(OF_TEAM.format(i) for i in range(len(managers))))
+    totals = api.ask(query, **wheres)
+    yield "won by manager's team", {m: plain(totals[f"team{i}"]["sum"]["amount"]) for i, m in enumerate(managers)}
+
+    groups = api.ask(LARGEST, won=WON)["opportunitiesAggregate"]["groups"]
+    yield "largest accounts by won amount", {g["key"]["customer"]["name"]: plain(g["sum"]["amount"]) for g in groups}
 
 
-def counted(agents: list[Row], pipeline: list[Row]) -> list[dict[Any, Any]]:
-    """The same three figures, straight from the files."""
-    per_agent = Counter((o["sales_agent"], OUTCOMES.get(o["deal_stage"], "OPEN")) for o in pipeline)
-    manager = {a["sales_agent"]: a["manager"] for a in agents}
+def counted(tables: Tables) -> Iterator[Figure]:
+    """The same figures, counted in the files."""
+    counts: dict[str, Counter[str]] = {agent: Counter() for agent in tables.agents}
     teams: dict[str, Decimal] = defaultdict(Decimal)
     accounts: dict[str, Decimal] = defaultdict(Decimal)
-    for o in pipeline:
-        if o["deal_stage"] == "Won":
-            teams[manager[o["sales_agent"]]] += Decimal(o["close_value"])
-            if o["account"]:
-                accounts[o["account"]] += Decimal(o["close_value"])
-    top = dict(sorted(accounts.items(), key=lambda item: -item[1])[:10])
-    return [dict(per_agent), dict(teams), top]
+    for row in tables.deals:
+        outcome = OUTCOMES[row["deal_stage"]]
+        counts[row["sales_agent"]][outcome] += 1
+        if outcome == "WON":
+            teams[tables.agents[row["sales_agent"]]] += Decimal(row["close_value"])
+            accounts[row["account"] or NO_ACCOUNT] += Decimal(row["close_value"])
+    yield {agent: shown(n) for agent, n in counts.items()}
+    yield {manager: plain(teams[manager]) for manager in sorted(set(tables.agents.values()))}
+    largest = sorted(accounts, key=lambda a: accounts[a], reverse=True)[:10]
+    yield {account: plain(accounts[account]) for account in largest}
 
 
-def main() -> None:
-    """Load, ask, compare."""
+def shown(counts: Counter[str]) -> str:
+    """`12/7/3`."""
+    return "/".join(str(counts[outcome]) for outcome in ("WON", "LOST", "OPEN"))
+
+
+def plain(amount: Any) -> str:
+    """An amount as it is shown on both sides; none is nothing."""
+    return f"{Decimal(amount or 0).normalize():f}"
+
+
+def main() -> int:
+    """Load, ask, count and compare."""
     if len(sys.argv) != 4:
-        sys.exit(__doc__)
+        print("usage: python examples/maven.py URL TOKEN FOLDER", file=sys.stderr)
+        return 2
     api, folder = Api(sys.argv[1], sys.argv[2]), Path(sys.argv[3])
-    accounts, agents, pipeline = read(folder, "accounts"), read(folder, "sales_teams"), read(folder, "sales_pipeline")
-    there = api.ask('{ customers(where: {tags: {has: "maven"}}) { totalCount } }')["customers"]["totalCount"]
-    if not there:
-        load(api, accounts, agents, pipeline)
-    different = False
-    titles = ("Outcomes per agent", "Won per manager's team", "The ten largest accounts")
-    answers = (outcomes(api), team_totals(api), largest(api))
-    for title, answer, count in zip(titles, answers, counted(agents, pipeline), strict=True):
-        print(f"\n{title}")
-        for key in count | answer:
-            same = answer.get(key) == count.get(key)
-            different |= not same
-            print(f"  {key!s:<45} {answer.get(key)!s:>12} {count.get(key)!s:>12} {'' if same else '  DIFFERENT'}")
-    sys.exit(different)
+    try:
+        tables = Tables.read(folder)
+    except FileNotFoundError as error:
+        sys.exit(f"{error.filename} is missing")
+    print(f"{len(tables.accounts)} accounts, {len(tables.agents)} agents, {len(tables.deals)} deals")
+    load(api, tables)
+    different = 0
+    for (title, answer), count in zip(asked(api, tables), counted(tables), strict=True):
+        print(f"\n{title:<32} {'API':>14} {'files':>14}")
+        for name in dict.fromkeys([*count, *answer]):
+            one, other = answer.get(name, "-"), count.get(name, "-")
+            print(f"{name:<32} {one:>14} {other:>14}{'' if one == other else '  <- differs'}")
+        if list(answer.items()) != list(count.items()):
+            different += 1
+            print("These differ, or are in another order.")
+    print("\nAll figures agree." if not different else f"\n{different} of 3 figures differ.")
+    return 1 if different else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
