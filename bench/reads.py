@@ -110,7 +110,7 @@ def bodies(question: Question, ids: list[str], owners: list[str]) -> list[bytes]
 
 
 def measure(
-    server: Server, lines: list[bytes], authorization: str, connections: int, seconds: float
+    server: Server, lines: list[bytes], authorization: str, connections: int, seconds: int
 ) -> tuple[float, float]:
     """Requests per second, and processor milliseconds of the server per request."""
     with tempfile.TemporaryDirectory() as folder:
@@ -118,7 +118,7 @@ def measure(
         asked.write_bytes(b"\n".join(lines) + b"\n")
         env = {"BODIES": str(asked), "RESULT": str(result), "AUTHORIZATION": authorization}
         pin = ["taskset", "-c", "1"] if (os.cpu_count() or 1) > 1 else []
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", "-s", str(ROOT / "load.lua")]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(ROOT / "load.lua")]
         before = server.cpu()
         subprocess.run([*pin, *command, server.url], env={**os.environ, **env}, check=True, capture_output=True)
         used = server.cpu() - before
@@ -142,7 +142,7 @@ def compare(ours: Server, limit: Server, asked: dict[str, list[bytes]], authoriz
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--customers", type=int, default=20_000)
-    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--data", default="", help="a data folder to keep; a temporary one when left out")
     parser.add_argument("--smoke", action="store_true", help="compare the answers and measure nothing")
