@@ -52,12 +52,12 @@ class Mutator:
         definition = parent.fields[node.name.value]
         info = executor.build_resolve_info(definition, [d.node for d in details], parent, path)
         try:
-            given = get_argument_values(definition, node, executor.variable_values)
+            given = _named(get_argument_values(definition, node, executor.variable_values))
             mutation = running.composition.mutations[node.name.value]
             self._authorise(running, mutation)
             for attempt in range(ATTEMPTS):
                 try:
-                    return await self._once(executor, running, mutation, definition, details, info, path, plain(given))
+                    return await self._once(executor, running, mutation, definition, details, info, path, given)
                 except (
                     asyncpg.UniqueViolationError,
                     asyncpg.SerializationError,
@@ -196,6 +196,15 @@ class Mutator:
         if len(executor.collected_errors.errors) > before:
             raise _Roll(orjson.dumps(completed))
         return orjson.dumps(completed)
+
+
+def _named(value: Any) -> Any:
+    """A coerced value with enum members as their names; changed in place, for a bulk mutation's input is large."""
+    if isinstance(value, dict | list):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            value[key] = _named(part)
+        return value
+    return plain(value)
 
 
 def _payload(type_: Any, payload: Payload, written: dict[str, Any] | None) -> dict[str, Any]:
