@@ -35,11 +35,16 @@ async def check_batch(connection: Connection, context: RequestContext, policy: P
             rows = [r for r in batch.rows if name in r.changed and r.after and r.after.get(name)]
             if rows:
                 faults += await _links(connection, context, policy, rows, relation.key, policy.catalog[relation.target])
-    for declared in batch.record.fields.values():
-        if declared.unique and declared.name != "id":
-            # A row that is left out keeps its value, which others can then not have: look again without it.
-            while found := await _unique(connection, context, policy, _without(batch, faults), declared):
-                faults += found
+    unique = [f for f in batch.record.fields.values() if f.unique and f.name != "id"]
+    rest = batch
+    while unique:
+        for declared in unique:
+            faults += await _unique(connection, context, policy, rest, declared)
+        # A row that is left out keeps its value, which others can then not have: look again without it.
+        sound = _without(batch, faults)
+        if len(sound.rows) == len(rest.rows):
+            break
+        rest = sound
     return faults
 
 

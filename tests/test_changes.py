@@ -497,6 +497,49 @@ async def test_history_hides_what_its_reader_may_not_see(desk: Desk) -> None:
     assert shown["history"]["nodes"][0] == {"before": {"level": None}, "after": {"level": "x"}}  # type: ignore[index]
 
 
+# Custom fields
+
+FIELD = """mutation($input: CustomFieldCreateInput!) {
+  customFieldCreate(input: $input) { field: customField { id } userErrors { code path message } } }"""
+
+
+async def custom_field(desk: Desk, name: str, kind: str, **values: Any) -> str:
+    made = await desk.do(FIELD, input={"recordType": "Customer", "name": name, "kind": kind, **values})
+    assert made["userErrors"] == []
+    await desk.features.refresh(desk.workspace)
+    return made["field"]["id"]
+
+
+async def test_custom_values_are_kept_as_the_journal_tells(desk: Desk) -> None:
+    await custom_field(desk, "rank", "DECIMAL", unique=True)
+    await custom_field(desk, "hobbies", "CHOICES", choices=["golf", "tea"])
+    await custom_field(desk, "nick", "TEXT", unique=True)
+    made = await customer(desk, rank="1.50", hobbies=["GOLF"], nick="a")
+    assert (made["rank"], made["hobbies"], made["nick"]) == ("1.5", ["GOLF"], "a")
+    twice = await desk.write("Customer", "Create", {"name": "x", "kind": "PERSON", "rank": "1.5000", "nick": "a"})
+    assert codes(twice) == ["DUPLICATE", "DUPLICATE"]
+    assert {e["params"]["id"] for e in twice["userErrors"]} == {made["id"]}
+    changed = await desk.write("Customer", "Update", {"id": made["id"], "hobbies": [], "nick": "", "rank": "2"})
+    assert [changed["customer"][k] for k in ("hobbies", "nick", "rank")] == [None, None, "2"]
+    undone = await desk.undo(changed["changeSet"]["id"])
+    assert undone["conflicts"] == 0
+    assert (await desk.get("Customer", made["id"], "hobbies nick rank")) == {
+        "hobbies": ["GOLF"], "nick": "a", "rank": "1.5",
+    }  # fmt: skip
+    for nick in ("", None):
+        await customer(desk, nick=nick)
+
+
+async def test_values_of_fields_that_this_process_has_not_heard_of_survive(desk: Desk) -> None:
+    await custom_field(desk, "known", "TEXT")
+    made = await customer(desk, known="a")
+    await desk.fetch("update customer set custom = custom || '{\"unheard\": [1]}' where id = $1", _id(made))
+    await desk.update("Customer", made["id"], known="b")
+    await desk.update("Customer", made["id"], known=None)
+    stored = await desk.fetch("select custom from customer where id = $1", _id(made))
+    assert stored == {"unheard": [1]}
+
+
 # Main contacts
 
 
