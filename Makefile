@@ -5,7 +5,7 @@ PORT ?= 8000
 CUSTOMERS ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test nightly check format test-postgres lock clean
+.PHONY: help install demo test nightly check bench format test-postgres lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ check: install ## Lint, format check, types, import contracts and the schema's l
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/lint_schema.py
+
+bench: install ## Measure reads against hand-written SQL and PostGraphile; takes minutes and a quiet machine
+	$(BIN)/python -m bench.reads --customers 20000 --seconds 2 --rounds 2 --peers
 
 format: install ## Sort imports and format
 	$(BIN)/ruff check --fix --select I .

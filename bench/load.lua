@@ -8,8 +8,8 @@ function request()
 end
 function done(summary, latency, _)
   local out = io.open(os.getenv("RESULT"), "w")
-  out:write(string.format('{"requests":%d,"micros":%d,"errors":%d,"p50":%d,"p99":%d}', summary.requests,
+  out:write(string.format('{"requests":%d,"micros":%d,"errors":%d,"p50":%d,"p95":%d,"p99":%d}', summary.requests,
     summary.duration, summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout,
-    latency:percentile(50), latency:percentile(99)))
+    latency:percentile(50), latency:percentile(95), latency:percentile(99)))
   out:close()
 end

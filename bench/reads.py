@@ -1,9 +1,9 @@
-"""Reads: our server against the same SQL written by hand, in interleaved rounds, answers compared first.
+"""Reads: our server against the same SQL written by hand and against PostGraphile, answers compared first.
 
-    python -m bench.reads [--customers N] [--seconds S] [--rounds R] [--smoke]
+    python -m bench.reads [--customers N] [--seconds S] [--rounds R] [--who all,team,shared] [--peers] [--smoke]
 
-Needs `wrk` on the PATH (a Debian package), except with --smoke, which only compares answers. Prints a table and
-writes bench/results/reads.json.
+Needs `wrk` on the PATH (a Debian package), except with --smoke, which compares answers, counts the statements of each
+question and measures nothing. Prints a table and writes bench/results/reads.json.
 """
 
 from __future__ import annotations
@@ -11,206 +11,185 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import shutil
-import signal
-import socket
+import re
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
+from bench import servers
+from bench.facts import Facts, bodies, find_cursors, find_pages, gather
 from bench.questions import QUESTIONS, Question
-from core.database import Database
-from core.settings import Settings
-from core.workspaces import Workspaces
+from bench.servers import ROOT, Sample, Server
 
-ROOT = Path(__file__).parent
 CONNECTIONS = (1, 16)
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
-
-
-class Server:
-    """A server process, pinned to the first core, and its address."""
-
-    def __init__(self, name: str, command: list[str], port: int, env: dict[str, str]) -> None:
-        pin = ["taskset", "-c", "0"] if os.cpu_count() != 1 and shutil.which("taskset") else []
-        self.name = name
-        self.url = f"http://127.0.0.1:{port}/graphql"
-        self.log = tempfile.NamedTemporaryFile("w+", suffix=f".{name}.log")  # noqa: SIM115 - lives as long as we do
-        self.process = subprocess.Popen(
-            pin + command, env={**os.environ, **env}, stdout=self.log, stderr=subprocess.STDOUT
-        )
-
-    def wait(self, port: int, seconds: float = 900) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if self.process.poll() is not None:
-                sys.exit(f"{self.name} ended: {Path(self.log.name).read_text()[-2000:]}")
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-            except OSError:
-                time.sleep(0.2)
-            else:
-                return
-        sys.exit(f"{self.name} did not start")
-
-    def cpu(self) -> float:
-        """The processor seconds that the process has used, which do not depend on what else the machine does."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
-
-
-def post(url: str, body: bytes, authorization: str) -> Any:
-    headers = {"content-type": "application/json", "authorization": authorization}
-    with urllib.request.urlopen(urllib.request.Request(url, body, headers)) as response:
-        return json.loads(response.read())
-
-
-async def facts(settings: Settings) -> tuple[str, str, list[str], list[str]]:
-    """Where the limit connects, and ids to ask for."""
-    database = await Database.open(settings)
-    try:
-        workspace = await Workspaces(database).get("default")
-        async with database.connection(workspace) as c:
-            ids = [str(r[0]) for r in await c.fetch("select id from customer where deleted_at is null limit 2000")]
-            owners = [
-                str(r[0])
-                for r in await c.fetch("select owner_id from customer where owner_id is not null group by 1 limit 20")
-            ]
-        return database.dsn, workspace.schema, ids, owners
-    finally:
-        await database.close()
-
-
-def bodies(question: Question, ids: list[str], owners: list[str]) -> list[bytes]:
-    values: dict[str, list[dict[str, Any]]] = {
-        "q1": [{"id": i} for i in ids],
-        "q2": [{"first": 50}],
-        "q3": [{"owner": o} for o in owners],
-    }
-    return [
-        json.dumps({"query": question.graphql, "operationName": question.name.upper(), "variables": v}).encode()
-        for v in values[question.name]
-    ]
-
-
-def measure(
-    server: Server, lines: list[bytes], authorization: str, connections: int, seconds: int
-) -> tuple[float, float]:
-    """Requests per second, and processor milliseconds of the server per request."""
-    with tempfile.TemporaryDirectory() as folder:
-        asked, result = Path(folder) / "bodies", Path(folder) / "result"
-        asked.write_bytes(b"\n".join(lines) + b"\n")
-        env = {"BODIES": str(asked), "RESULT": str(result), "AUTHORIZATION": authorization}
-        pin = ["taskset", "-c", "1"] if (os.cpu_count() or 1) > 1 else []
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(ROOT / "load.lua")]
-        before = server.cpu()
-        subprocess.run([*pin, *command, server.url], env={**os.environ, **env}, check=True, capture_output=True)
-        used = server.cpu() - before
-        found = json.loads(result.read_text())
-    if found["errors"]:
-        sys.exit(f"{server.name} answered {found['errors']} errors")
-    return found["requests"] / (found["micros"] / 1e6), used / found["requests"] * 1000
-
-
-def compare(ours: Server, limit: Server, asked: dict[str, list[bytes]], authorization: str) -> None:
-    """Both must answer the same, else there is nothing to measure."""
-    for question in QUESTIONS:
-        for body in asked[question.name][:25]:
-            mine, theirs = (post(s.url, body, authorization)["data"] for s in (ours, limit))
-            if mine != theirs:
-                shown = "\n".join(json.dumps(answer)[:1500] for answer in (mine, theirs))
-                sys.exit(f"{question.name}: the answers differ:\n{shown}")
-    print(f"answers equal for {len(QUESTIONS)} questions")
+PAGE = 1000
+COMPARED = 25
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--customers", type=int, default=20_000)
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--who", default="all", help="kinds of actor, of: all, team, shared")
+    parser.add_argument("--questions", default=",".join(q.name for q in QUESTIONS))
+    parser.add_argument("--peers", action="store_true", help="measure PostGraphile, too (for the actor who sees all)")
     parser.add_argument("--data", default="", help="a data folder to keep; a temporary one when left out")
     parser.add_argument("--smoke", action="store_true", help="compare the answers and measure nothing")
     options = parser.parse_args()
+    if not options.smoke:
+        servers.need_wrk()
     with tempfile.TemporaryDirectory(prefix="crm-bench-") as temporary:
         run(options, Path(options.data or temporary))
 
 
 def run(options: argparse.Namespace, data: Path) -> None:
-    ports = free_port(), free_port()
-    env = {"CRM_DATA_DIR": str(data), "PORT": str(ports[0]), "CUSTOMERS": str(options.customers)}
-    crm = str(Path(sys.executable).parent / "crm")
-    ours = Server("ours", [crm, "demo"], ports[0], env | {"CRM_LOG_LEVEL": "warning"})
-    limit = None
+    ours = servers.ours(data, options.customers)
+    started = [ours]
     try:
-        ours.wait(ports[0])
-        account = json.loads((data / "demo.json").read_text())["accounts"][0]
-        dsn, schema, ids, owners = asyncio.run(facts(Settings.load(data_dir=data)))
-        command = [sys.executable, "-m", "uvicorn", "bench.limit:app", "--port", str(ports[1]), "--log-level", "error"]
-        command += ["--loop", "uvloop", "--http", "httptools", "--no-access-log"]
-        limit = Server("limit", command, ports[1], {"LIMIT_DSN": dsn, "LIMIT_SCHEMA": schema})
-        limit.wait(ports[1])
-        asked = {q.name: bodies(q, ids, owners) for q in QUESTIONS}
-        authorization = f"Bearer {account['token']}"
-        compare(ours, limit, asked, authorization)
-        if not options.smoke:
-            report(options, ours, limit, asked, authorization)
+        ours.wait()
+        dsn, schema, everybody = asyncio.run(gather(data))
+        asking = [f for f in everybody if f.who in options.who.split(",")]
+        limit = servers.limit(dsn, schema, {f.authorization: f.policy for f in everybody})
+        started.append(limit)
+        if options.peers:
+            started.append(servers.postgraphile(dsn, schema))
+        for server in started:
+            server.wait()
+        questions = [q for q in QUESTIONS if q.name in options.questions.split(",")]
+        rows = []
+        for facts in asking:
+            find_pages(facts, ours, min(PAGE, max(2, options.customers // 200)))
+            peers = [s for s in started if s.name != "postgraphile" or facts.who == "all"]
+            if len(peers) > 2:
+                find_cursors(facts, peers[2], min(PAGE, max(2, options.customers // 200)))
+            compare(questions, facts, peers)
+            if not options.smoke:
+                rows += measure(options, questions, facts, peers)
+        if rows:
+            results = ROOT / "results"
+            results.mkdir(exist_ok=True)
+            (results / "reads.json").write_text(json.dumps({"customers": options.customers, "rows": rows}, indent=1))
     finally:
-        for server in (limit, ours):
-            if server is not None:
-                server.stop()
+        for server in reversed(started):
+            server.stop()
 
 
-def report(
-    options: argparse.Namespace, ours: Server, limit: Server, asked: dict[str, list[bytes]], authorization: str
-) -> None:
-    if not shutil.which("wrk"):
-        sys.exit("wrk is needed to measure: apt-get install wrk")
-    found: dict[tuple[str, int, str], list[tuple[float, float]]] = {}
-    for server in (ours, limit):
-        for question in QUESTIONS:
-            measure(server, asked[question.name], authorization, 16, 1)
+def asked_of(question: Question, peers: list[Server]) -> list[Server]:
+    return [s for s in peers if s.name != "postgraphile" or question.postgraphile]
+
+
+def compare(questions: list[Question], facts: Facts, peers: list[Server]) -> None:
+    """All must answer the same, from one statement of ours, else there is nothing to measure."""
+    for question in questions:
+        answers = {}
+        for server in asked_of(question, peers):
+            asked = bodies(question, facts, server.name)[:COMPARED]
+            before = statements(peers[0])
+            answers[server.name] = [alike(servers.post(server.url, b, facts.authorization)["data"]) for b in asked]
+            if server is peers[0] and (made := statements(server) - before) != len(asked):
+                sys.exit(f"{question.name}: {made} statements for {len(asked)} requests")
+        for name, theirs in answers.items():
+            for mine, other in zip(answers["ours"], theirs, strict=True):
+                if mine != other:
+                    shown = "\n".join(json.dumps(answer)[:1500] for answer in (mine, other))
+                    sys.exit(f"{question.name} for {facts.who}: ours and {name} differ:\n{shown}")
+    print(f"{facts.who}: answers equal for {len(questions)} questions, one statement each")
+
+
+def statements(server: Server) -> int:
+    """How many statements our server has run for reads, as its metrics say."""
+    with urllib.request.urlopen(server.url.replace("/graphql", "/metrics")) as response:
+        found = re.search(r"^crm_statements_total(?:\{[^}]*\})? (\d+)", response.read().decode(), re.MULTILINE)
+    if found is None:
+        sys.exit("the server's metrics do not count the statements of reads")
+    return int(found[1])
+
+
+_TIME = re.compile(r"^\d{4}-\d\d-\d\dT[\d:]+(\.\d+)?\+00:00$")
+
+
+def alike(value: Any) -> Any:
+    """An answer with the spellings of times and decimals, and PostGraphile's shape of groups, made one."""
+    if isinstance(value, dict):
+        if value.keys() == {"group"}:
+            return value["group"]
+        if "groups" in value:
+            groups = [alike(g) for g in value["groups"]["nodes"]]
+            if all("rowId" in g for g in groups):
+                groups.sort(key=lambda g: (g["createdAt"], g["rowId"]), reverse=True)
+            value = value | {"groups": [{"name": g["name"]} for g in groups]}
+        return {k: alike(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [alike(v) for v in value]
+    if isinstance(value, str) and _TIME.match(value):
+        head, _, zone = value.partition("+")
+        whole, _, fraction = head.partition(".")
+        return f"{whole}.{fraction.ljust(6, '0')}+{zone}"
+    if isinstance(value, str) and re.fullmatch(r"\d+\.\d{4}", value):
+        try:
+            return format(Decimal(value).normalize(), "f")
+        except InvalidOperation:
+            return value
+    return value
+
+
+def measure(options: argparse.Namespace, questions: list[Question], facts: Facts, peers: list[Server]) -> list[Any]:
+    """Interleaved rounds: round > question > connections > server."""
+    found: dict[tuple[str, int, str], list[Sample]] = {}
+    for question in questions:
+        for server in asked_of(question, peers):
+            servers.load(server, bodies(question, facts, server.name), facts.authorization, 16, 1)
     for round_ in range(options.rounds):
-        for question in QUESTIONS:
+        for question in questions:
             for connections in CONNECTIONS:
-                for server in (ours, limit) if round_ % 2 else (limit, ours):
-                    sample = measure(server, asked[question.name], authorization, connections, options.seconds)
+                turn = asked_of(question, peers)
+                for server in turn if round_ % 2 else reversed(turn):
+                    asked = bodies(question, facts, server.name)
+                    sample = servers.load(server, asked, facts.authorization, connections, options.seconds)
                     found.setdefault((question.name, connections, server.name), []).append(sample)
-    rows = []
-    print(f"{'':<68}{'requests/s':>18}{'':>7}{'server CPU ms':>16}")
-    print(f"{'question':<62}{'conns':>6}{'limit':>9}{'ours':>9}{'ratio':>7}{'limit':>8}{'ours':>8}")
-    for question in QUESTIONS:
-        for connections in CONNECTIONS:
-            mine, theirs = (found[question.name, connections, n] for n in ("ours", "limit"))
-            ratio = statistics.median(a[0] / b[0] for a, b in zip(mine, theirs, strict=True))
-            row: dict[str, Any] = {"question": question.name, "connections": connections, "ratio": round(ratio, 3)}
-            for name, samples in (("ours", mine), ("limit", theirs)):
-                row[name] = round(statistics.median(s[0] for s in samples))
-                row[f"{name}_cpu_ms"] = round(statistics.median(s[1] for s in samples), 3)
-            rows.append(row)
-            title = f"{question.name} {question.title}"
-            print(
-                f"{title:<62}{connections:>6}{row['limit']:>9}{row['ours']:>9}{ratio:>7.2f}"
-                f"{row['limit_cpu_ms']:>8.3f}{row['ours_cpu_ms']:>8.3f}"
-            )
-    results = ROOT / "results"
-    results.mkdir(exist_ok=True)
-    (results / "reads.json").write_text(json.dumps({"customers": options.customers, "rows": rows}, indent=1) + "\n")
+    return [row(q, c, facts, peers, found) for q in head(questions, facts) for c in CONNECTIONS]
+
+
+def head(questions: list[Question], facts: Facts) -> list[Question]:
+    print(f"\nthe actor who sees {facts.who}: medians of requests per second, processor ms of the server per request")
+    columns = f"{'limit':>8}{'ours':>8}{'ratio':>7}{'p95':>7}{'limit':>8}{'ours':>8}{'peer':>8}{'ours/peer':>10}"
+    print(f"{'question':<72}{'conns':>6}{columns}")
+    return questions
+
+
+def row(
+    question: Question,
+    connections: int,
+    facts: Facts,
+    peers: list[Server],
+    found: dict[tuple[str, int, str], list[Sample]],
+) -> dict[str, Any]:
+    """One line of the table: ratios are medians of the rounds' ratios."""
+    of = {s.name: found[question.name, connections, s.name] for s in asked_of(question, peers)}
+
+    def ratio(to: str, what: str = "rps") -> float:
+        pairs = zip(of["ours"], of[to], strict=True)
+        return float(statistics.median(getattr(a, what) / getattr(b, what) for a, b in pairs))
+
+    made: dict[str, Any] = {"who": facts.who, "question": question.name, "connections": connections}
+    for name, samples in of.items():
+        for what in ("rps", "cpu_ms", "p50", "p95", "p99"):
+            made[f"{name}_{what}"] = round(statistics.median(getattr(s, what) for s in samples), 3)
+    made["ratio"], made["p95_ratio"] = round(ratio("limit"), 3), round(ratio("limit", "p95"), 3)
+    line = (
+        f"{question.name + ' ' + question.title:<72}{connections:>6}{made['limit_rps']:>8.0f}{made['ours_rps']:>8.0f}"
+    )
+    line += f"{made['ratio']:>7.2f}{made['p95_ratio']:>7.2f}{made['limit_cpu_ms']:>8.3f}{made['ours_cpu_ms']:>8.3f}"
+    if "postgraphile" in of:
+        made["postgraphile_ratio"] = round(ratio("postgraphile"), 3)
+        line += f"{made['postgraphile_rps']:>8.0f}{made['postgraphile_ratio']:>10.2f}"
+    print(line)
+    return made
 
 
 if __name__ == "__main__":
