@@ -166,6 +166,9 @@ class Policy:
         if reached == parent.column and (own_owner or reach is Reach.ALL):
             return limit
         target = self.catalog[parent.target]
+        if reached == parent.column and action == "read" and reach >= self.grants.reach(target.name, "read"):
+            # Whatever let the parent in lets its children in, too.
+            return limit
         rows = self._decide(target, "read", "")
         if not own_owner:
             rows = all_of(rows, any_of(_owned(target, reach), self._viewer(target, action)))
