@@ -9,13 +9,16 @@ from zoneinfo import ZoneInfo
 
 from core.context import RequestContext
 from core.errors import CompositionError
+from core.folding import pattern
 from core.periods import bounds
 from core.policy import Policy, Scope
 from core.predicate import (
+    TRUE,
     Always,
     And,
     Compare,
     Linked,
+    LinkedAny,
     Not,
     Operand,
     Or,
@@ -73,6 +76,11 @@ class Conditions:
         """The placeholder of an operand's value, with its type."""
         return self.parameters.add(operand.source, type_, operand.key)
 
+    def pattern(self, operand: Operand, before: str = "%", after: str = "%") -> str:
+        """The LIKE pattern of an operand: folded here where that can be, else by the database, row by row at worst."""
+        ready = self.operand(operand.map(lambda v: pattern(v, before, after), f"pattern {before}{after}"), "text")
+        return f"coalesce({ready}, {pattern_sql(self.operand(operand, 'text'), before, after)})"
+
     def source(self, scope: Scope, alias: str) -> tuple[str, list[str]]:
         """FROM item and conditions of a scope: the only way a table gets into a statement."""
         conditions = []
@@ -124,6 +132,11 @@ class Conditions:
                 scope = self._scope(relation.target, guarded)
                 outer = f"{alias}.{quote(relation.column)}"
                 return "exists " + self.exists(scope, lambda a: f"{a}.id = {outer}", part)
+            case LinkedAny(relation, ids, guarded):
+                scope = self._scope(relation.target, guarded)
+                listed = self.operand(ids, "uuid[]")
+                found = self.exists(scope, lambda a: f"{a}.id = any({listed})", TRUE, "id")
+                return f"({alias}.{quote(relation.column)} = any(array{found}))"
             case Related(relation, quantifier, part, guarded):
                 wanted = Not(part) if quantifier == "every" else part
                 scope = self._scope(relation.target, guarded, relation.route)
@@ -157,8 +170,7 @@ class Conditions:
         if predicate.operand is None:
             return "false"
         if operator in _PATTERNS:
-            placeholder = self.operand(predicate.operand, "text")
-            return f"({folded_sql(field, alias)} like {pattern_sql(placeholder, *_PATTERNS[operator])})"
+            return f"({folded_sql(field, alias)} like {self.pattern(predicate.operand, *_PATTERNS[operator])})"
         if operator in ("in", "notIn"):
             values = self.operand(predicate.operand, f"{field.type}[]")
             if operator == "in":

@@ -104,6 +104,18 @@ class Linked:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkedAny:
+    """The to-one record is one of those that `ids` names (and may be read, unless policy itself asks).
+
+    Which of them there are is found out once, not for each row.
+    """
+
+    relation: ToOne
+    ids: Operand
+    guarded: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Related:
     """Some, none or every one of the related records satisfies a predicate."""
 
@@ -124,7 +136,7 @@ class RelatedCount:
     guarded: bool = True
 
 
-Predicate = Always | And | Or | Not | Compare | Within | Linked | Related | RelatedCount
+Predicate = Always | And | Or | Not | Compare | Within | Linked | LinkedAny | Related | RelatedCount
 
 TRUE = Always(True)
 FALSE = Always(False)

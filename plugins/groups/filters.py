@@ -14,14 +14,13 @@ import strawberry
 
 from core import (
     FALSE,
-    TRUE,
     Catalog,
     Compare,
     Field,
     Filter,
     GivenArgument,
     Kind,
-    Linked,
+    LinkedAny,
     Not,
     Operand,
     Predicate,
@@ -62,7 +61,7 @@ def _matching(mode: str, given: GivenArgument, catalog: Catalog) -> Predicate:
     member = catalog["GroupMember"]
     ids = given.operand.map(_distinct, "groups")
     # Guarded: only groups that may be read count, and no deleted ones.
-    listed = all_of(Compare(member.fields["groupId"], "in", ids), Linked(member.to_one["group"], TRUE))
+    listed = LinkedAny(member.to_one["group"], ids)
     some = Related(_MEMBERS, "some", listed)
     if mode == "or":
         return some
