@@ -63,7 +63,8 @@ class ChangeSet:
 
     With `skip_failed` faulty rows are left out (`failed`) and reported in `errors`; else the first batch with faults
     raises Refused and the opener rolls back. Plugins write through the same object that they are given in hooks.
-    `guarded` is whether record types' own invariants are kept here.
+    `guarded` is whether record types' own invariants are kept here. `warnings` are what the caller should know of rows
+    that were written. `memory` is for plugins: what a check found out and a later hook of the same change set needs.
     """
 
     connection: asyncpg.Connection
@@ -78,8 +79,10 @@ class ChangeSet:
     guarded: bool = True
     id: UUID = field(default_factory=new_id)
     errors: list[UserError] = field(default_factory=list)
+    warnings: list[UserError] = field(default_factory=list)
     failed: set[Any] = field(default_factory=set)
     touched: dict[str, dict[str, int]] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -309,8 +312,10 @@ class ChangeSet:
         if self.hooks.implements("check"):
             for _, found in await self.hooks.call("check", batch=batch, changes=self):
                 more += found
-        rows = self._sound(rows, more)
-        faults += more
+        faults += [f for f in more if not f.warning]
+        rows = self._sound(rows, faults)
+        bad = {f.row.id for f in faults}
+        self.warnings += [f.user_error() for f in more if f.warning and f.row.id not in bad]
         if faults and not self.skip_failed:
             raise Refused([f.user_error() for f in faults])
         self.failed |= {f.row.id for f in faults}

@@ -76,6 +76,14 @@ class Conditions:
         """The placeholder of an operand's value, with its type."""
         return self.parameters.add(operand.source, type_, operand.key)
 
+    def known(self, value: Any, type_: str) -> str:
+        """The placeholder of a value that is known already, with its type."""
+        return self.parameters.constant(value, type_)
+
+    def bind(self, context: RequestContext, variables: dict[str, Any] | None = None) -> list[Any]:
+        """The parameters' values, in order, for one run of the statement."""
+        return [source(variables or {}, context) for source in self.parameters.sources]
+
     def pattern(self, operand: Operand, before: str = "%", after: str = "%") -> str:
         """The LIKE pattern of an operand: folded here where that can be, else by the database, row by row at worst."""
         ready = self.operand(operand.map(lambda v: pattern(v, before, after), f"pattern {before}{after}"), "text")

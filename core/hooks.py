@@ -13,6 +13,7 @@ import structlog
 
 from core import hookspecs
 from core.errors import CrmError, PluginError
+from core.pool import COLLISIONS
 
 log = structlog.get_logger("crm.plugins")
 
@@ -80,10 +81,15 @@ class Hooks:
             if result is not None:
                 yield plugin, result
 
-    async def call(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
-        """Await each plugin's hook in order. Raises PluginError naming the one that failed."""
+    async def call(self, hook: str, *, only: str = "", **arguments: Any) -> list[tuple[str, Any]]:
+        """Await each plugin's hook in order, or that of one. Raises PluginError naming the one that failed.
+
+        Collisions with other transactions are raised as they are.
+        """
         found = []
         for plugin, function in self._calls(hook, arguments):
+            if only and plugin != only:
+                continue
             with self._watch(plugin, hook):
                 result = await function()
             if result is not None:
@@ -125,6 +131,9 @@ class _Watch:
         if error is None or not isinstance(error, Exception):
             return
         if isinstance(error, CrmError) and not isinstance(error, PluginError):
+            raise error
+        if isinstance(error, COLLISIONS):
+            # No fault of the plugin's: the change set is tried again.
             raise error
         self.health.failures += 1
         self.health.hook = self.hook

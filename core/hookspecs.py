@@ -9,6 +9,7 @@ first.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -106,8 +107,9 @@ async def check(batch: Batch, changes: ChangeSet, settings: Any) -> Sequence[Fau
     """Check a batch before it is written.
 
     Called: in the change set's transaction, rows locked, after core's own checks. Return: faults, each of one
-    row; faulty rows are refused or skipped as the caller's error policy says. An error refuses the whole change
-    set (a check that cannot decide never lets a row through) and is counted against the plugin. Since: 0.1.
+    row; faulty rows are refused or skipped as the caller's error policy says, those with a `warning` are written
+    and reported. An error refuses the whole change set (a check that cannot decide never lets a row through) and is
+    counted against the plugin, but for a collision with another transaction: then all is tried again. Since: 0.1.
     """
 
 
@@ -126,4 +128,14 @@ async def committed(change_set: Committed, settings: Any) -> None:
 
     Called: once per change set, outside of any transaction, in the process that wrote it. An error is logged and
     counted against the plugin; nothing is undone. Since: 0.1.
+    """
+
+
+@hookspec
+async def switched_on(changes: ChangeSet, since: datetime | None, settings: Any) -> None:
+    """Catch up with what happened while the plugin was off, or with new settings.
+
+    Called: for the one plugin that is switched on or given settings, in that transaction, after its tables and
+    permissions are there. `since` is when it was switched off; None where it is new, or was on. Records changed since
+    have an `updatedAt` from then on. Long work belongs into a job. An error refuses the switching. Since: 0.1.
     """

@@ -37,7 +37,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Records in a payload, to be read as the client asks: one, or a list in the order of the ids."""
+    """Records in an answer, at any depth, to be read as the client asks: one, or a list in the order of the ids.
+
+    Those that stand at one place of a list's items are read together, in one statement.
+    """
 
     record: str
     ids: Sequence[UUID]
@@ -46,10 +49,14 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What a mutation answers: its members by name (plain JSON values or `Records`) and the caller's faults."""
+    """What a mutation answers: its members by name (plain JSON values or `Records`) and the caller's faults.
+
+    `warnings` are what he should know although nothing was refused for it.
+    """
 
     members: Mapping[str, Any] = field(default_factory=dict)
     errors: Sequence[UserError] = ()
+    warnings: Sequence[UserError] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """A mutation: noun first (`customerMerge`). Core adds `dryRun`, `idempotencyKey`, `userErrors`, `changeSet`.
+    """A mutation: noun first (`customerMerge`).
+
+    Core adds `dryRun`, `idempotencyKey`, `userErrors`, `warnings` and `changeSet`.
 
     `input` are the members of its one `input` argument (none: no argument). `ability`, or the `action` on the
     `record`, is demanded before `run` is called. Only sign-in itself is open to those not `signed_in`.
@@ -110,13 +119,18 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One computed query being answered. `fetch` runs a read on the workspace's database."""
+    """One computed query being answered. `fetch` runs a read on the workspace's database.
+
+    `given` finds the argument that a dotted path leads to, for conditions (whose values may lie in the `variables`).
+    """
 
     name: str
     arguments: Mapping[str, Any]
     context: RequestContext
     policy: Policy
     fetch: Callable[..., Awaitable[Any]]
+    given: Callable[[str], Given | None]
+    variables: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

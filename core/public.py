@@ -2,6 +2,7 @@
 
 from core.arguments import Argument as GivenArgument
 from core.changes import Batch, ChangeSet, Committed, Target
+from core.condition import Conditions
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.engine import ENGINE
 from core.errors import (
@@ -71,6 +72,7 @@ from core.records import (
 from core.rows import Fault, Row, new_id
 from core.schema.audit import AUDIT, AUDITORS, CREATED_AT, CREATED_BY, ID
 from core.schema.mutations import bulk_target, one_target
+from core.schema.where import condition as where_condition
 from core.schema.where import uuid_or_none
 from core.sql import quote
 
@@ -99,6 +101,7 @@ __all__ = [
     "Compare",
     "CompositionError",
     "Computed",
+    "Conditions",
     "ConfigError",
     "CrmError",
     "DatabaseError",
@@ -155,4 +158,5 @@ __all__ = [
     "quote",
     "text",
     "uuid_or_none",
+    "where_condition",
 ]

@@ -45,7 +45,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why one row cannot be written. `kind` and `fields` are those of a plugin's own type of user error."""
+    """Why one row cannot be written. `kind` and `fields` are those of a plugin's own type of user error.
+
+    A `warning` lets the row through: it is told in the payload's `warnings`.
+    """
 
     row: Row
     code: str
@@ -54,6 +57,7 @@ class Fault:
     params: Mapping[str, Any] = default(default_factory=dict)
     kind: str = "SimpleUserError"
     fields: Mapping[str, Any] = default(default_factory=dict)
+    warning: bool = False
 
     def user_error(self) -> UserError:
         """The fault as it goes into a payload."""

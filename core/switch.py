@@ -80,6 +80,7 @@ class Switch:
             if plugin.app:
                 apps = [APP_CONFIG, *(p.app for n in sorted({*on, name}) if (p := self._plugin(n)) and p.app)]
                 await self._migrate(connection, context, apps)
+            since = await connection.fetchval("select at from feature where plugin = $1 and not enabled", name)
             await connection.execute(
                 "insert into feature (plugin, enabled, settings, version, at) values ($1, true, $2, $3, now()) "
                 "on conflict (plugin) do update set enabled = true, settings = excluded.settings, "
@@ -89,6 +90,9 @@ class Switch:
                 plugin.manifest.version,
             )
             await self._grant(self._changes(connection, context, composed, "pluginEnable"), composed, name)
+            changes = self._changes(connection, context, composed, "pluginEnable")
+            await changes.hooks.call("switched_on", only=name, changes=changes, since=since)
+            await changes.finish()
             await self._notify(connection, context)
 
     async def disable(self, connection: Connection, context: RequestContext, name: str) -> None:

@@ -102,6 +102,39 @@ async def test_hook_changed(desk: Desk) -> None:
     assert ("changed", 1) in SEEN
 
 
+async def test_hook_switched_on(desk: Desk) -> None:
+    settings = {"hidden": "Hidden", "refused": "Refused"}
+    SEEN.clear()
+    await desk.features.enable(desk.workspace, "good", settings)
+    assert SEEN[-1] == ("switched_on", None)
+    await desk.features.disable(desk.workspace, "good")
+    off = await desk.fetch("select at from feature where plugin = 'good'")
+    await desk.features.enable(desk.workspace, "good", settings)
+    assert SEEN[-1] == ("switched_on", off)
+
+
+async def test_a_warning_lets_the_row_through(desk: Desk) -> None:
+    create = CREATE.replace("changeSet", "warnings { code path message } changeSet")
+    done = await desk.do(create, input={"name": "Warned", "kind": "PERSON"})
+    assert done["customer"]["name"] == "Warned"
+    assert done["userErrors"] == []
+    assert done["warnings"] == [{"code": "GOOD_REFUSED", "path": ["input", "name"], "message": "warned"}]
+    done = await desk.do(create, input={"name": "Refused", "kind": "PERSON"})
+    assert done["warnings"] == []
+    assert done["customer"] is None
+
+
+async def test_records_of_a_list_are_read_in_one_statement(desk: Desk) -> None:
+    for name in ("One", "Two"):
+        await desk.customer(name)
+    found = await desk.do('{ goodGreetings(where: {name: {in: ["One", "Two"]}}) { text customers { name shout } } }')
+    names = [c["name"] for c in found[0]["customers"]]
+    assert sorted(names) == ["One", "Two"]
+    assert found[1]["customers"] == [{"name": names[0], "shout": names[0].upper()}]
+    assert found[2]["customers"] == []
+    assert desk.statements == 1
+
+
 async def test_hook_committed(desk: Desk) -> None:
     SEEN.clear()
     await desk.do(CREATE, input={"name": "Committed", "kind": "PERSON"})

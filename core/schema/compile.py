@@ -20,6 +20,9 @@ from core.schema.select import Selection
 from core.schema.where import uuid_or_none
 from core.sql import Columns, Statement, json_object, literal, quote
 
+#: The key under which `many` tells which record is which; no response key can be it.
+IDENTITY = "$id"
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -66,17 +69,14 @@ class Reader(Conditions):
     def many(
         self, record: Record, selection: Selection, path: tuple[str, ...], ids: Operand, *, deleted: bool | None = None
     ) -> str:
-        """The records with given ids, in the order given, as a JSON array; those not readable are left out."""
+        """The records with given ids as a JSON array, each with its `IDENTITY`; those not readable are left out."""
         alias = self.alias()
         table, conditions = self.source(self.policy.scope(record.name, deleted=deleted), alias)
         wanted = self.operand(ids, "uuid[]")
         conditions.insert(0, f"{alias}.id = any({wanted})")
-        columns = self.columns(record, alias, selection.under(), path)
-        rows = (
-            f"select array_position({wanted}, {alias}.id) as n, {json_object(columns)} as j "
-            f"from {table} where {' and '.join(conditions)}"
-        )
-        return f"(select coalesce(json_agg(x.j order by x.n), '[]'::json) from ({rows}) x)"
+        columns = [(IDENTITY, f"{alias}.id"), *self.columns(record, alias, selection.under(), path)]
+        rows = f"select {json_object(columns)} as j from {table} where {' and '.join(conditions)}"
+        return f"(select coalesce(json_agg(x.j), '[]'::json) from ({rows}) x)"
 
     def node(self, selection: Selection, path: tuple[str, ...], id_: str) -> str:
         """Whichever record has an id (an SQL expression), as the `Node` interface shows it, or null."""

@@ -316,6 +316,7 @@ def _mutation(types: Types, mutations: Iterable[Mutation]) -> Any:
         payload = [Member(p.name, p.type, p.description) for p in m.payload]
         payload += [
             Member("userErrors", "[UserError!]!", "What the caller can correct; empty where all went well."),
+            Member("warnings", "[UserError!]!", "What the caller should know although nothing was refused for it."),
             Member("changeSet", "ChangeSetRef", "The change set, null where nothing changed."),
         ]
         types.object(f"{stem}Payload", f"The answer of `{m.name}`.", payload, plugin=m.plugin)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -13,12 +15,13 @@ from graphql import GraphQLError, GraphQLObjectType
 from graphql.execution import Executor, execute
 from graphql.execution.values import get_argument_values
 
+from core.arguments import Argument
 from core.context import RequestContext
 from core.errors import BadInput, ClientError, LimitExceeded, Unauthenticated
 from core.operations import Ask, Records
 from core.policy import Policy
 from core.predicate import constant
-from core.schema.compile import Read, Reader, root_of
+from core.schema.compile import IDENTITY, Read, Reader, root_of
 from core.schema.composition import Composition
 from core.schema.document import MAX_ERRORS, Operation
 from core.schema.measure import Limits
@@ -64,6 +67,7 @@ class Running:
     ready: dict[str, Any] = field(default_factory=dict)
     statements: int = 0
     mutate: Any = None
+    waiting: dict[Any, tuple[dict[UUID, None], asyncio.Future[dict[str, Any]]]] = field(default_factory=dict)
 
     async def read(self, plan: Read) -> bytes:
         """Run a compiled read and fill in what Python computes; returns a JSON object."""
@@ -77,15 +81,30 @@ class Running:
         return Reader(self.policy, self.limits.default_page, self.limits.max_page)
 
     async def records(self, found: Records, selection: Selection) -> Any:
-        """Records by id as a selection asks for them: JSON ready to be spliced in, or None."""
-        reader = self.reader()
-        record = self.composition.catalog[found.record]
-        ids = constant(list(found.ids))
-        compile_ = lambda r: r.many(record, selection, (selection.key,), ids)  # noqa: E731
-        data = orjson.loads(await self.read(reader.read([(selection.key, compile_)])))[selection.key]
+        """Records by id as a selection asks for them: JSON ready to be spliced in, or None.
+
+        Asked for at the same time at one place of the document, as by the items of a list, they are read at once.
+        """
+        place = (found.record, *map(id, selection.nodes))
+        batch = self.waiting.get(place)
+        if batch is None:
+            batch = self.waiting[place] = ({}, asyncio.ensure_future(self._read_batch(place, selection)))
+        ids, reading = batch
+        ids.update(dict.fromkeys(found.ids))
+        by_id = await reading
+        data = [by_id[str(i)] for i in found.ids if str(i) in by_id]
         if found.single:
             return orjson.Fragment(orjson.dumps(data[0])) if data else None
         return orjson.Fragment(orjson.dumps(data))
+
+    async def _read_batch(self, place: tuple[Any, ...], selection: Selection) -> dict[str, Any]:
+        """The records asked for at a place until now, by id."""
+        await asyncio.sleep(0)
+        ids, _ = self.waiting.pop(place)
+        record = self.composition.catalog[place[0]]
+        compile_ = lambda r: r.many(record, selection, (selection.key,), constant(list(ids)))  # noqa: E731
+        data = orjson.loads(await self.read(self.reader().read([(selection.key, compile_)])))[selection.key]
+        return {row.pop(IDENTITY): row for row in data}
 
 
 async def fill(plan: Read, data: bytes, context: RequestContext) -> bytes:
@@ -227,7 +246,16 @@ class _Executor(Executor):  # type: ignore[type-arg]
         if query.ability:
             running.policy.demand(query.ability)
         arguments = self.arguments(parent, details)
-        ask = Ask(query.name, arguments, running.context, running.policy, running.fetch)
+        selection = Selection(running.document, parent, query.name, [d.node for d in details])
+        ask = Ask(
+            query.name,
+            arguments,
+            running.context,
+            running.policy,
+            running.fetch,
+            lambda way: _part_of(selection, way),
+            running.variables,
+        )
         return await query.resolve(ask)
 
     def arguments(self, parent: GraphQLObjectType, details: Any) -> dict[str, Any]:
@@ -246,6 +274,15 @@ class _Executor(Executor):  # type: ignore[type-arg]
             selection = Selection(self.context_value.document, info.parent_type, path.key, nodes)
             return self.context_value.records(result, selection)
         return super().complete_value(return_type, field_details_list, info, path, result, position_context)
+
+
+def _part_of(selection: Selection, way: str) -> Argument | None:
+    """The argument, or the part of one, that a dotted path leads to."""
+    first, *rest = way.split(".")
+    found = selection.argument(first)
+    for name in rest:
+        found = found.get(name) if found else None
+    return found
 
 
 def plain(value: Any) -> Any:

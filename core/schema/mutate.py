@@ -20,6 +20,7 @@ from core.changes import ACCESS, ChangeSet, Committed
 from core.errors import BadInput, IdempotencyConflict, Refused, Unauthenticated, UserError
 from core.messages import text
 from core.operations import Call, Mutation, Payload
+from core.pool import COLLISIONS
 from core.schema.execute import Running, plain
 
 log = structlog.get_logger("crm.mutation")
@@ -58,12 +59,7 @@ class Mutator:
             for attempt in range(ATTEMPTS):
                 try:
                     return await self._once(executor, running, mutation, definition, details, info, path, given)
-                except (
-                    asyncpg.UniqueViolationError,
-                    asyncpg.SerializationError,
-                    asyncpg.DeadlockDetectedError,
-                    asyncpg.ExclusionViolationError,
-                ):
+                except COLLISIONS:
                     # Somebody else was quicker: look again, so that core's checks can say what is in the way.
                     if attempt == ATTEMPTS - 1:
                         raise
@@ -124,7 +120,7 @@ class Mutator:
                         payload = await self._work(running, mutation, changes, details, given, dry_run)
                         refused = bool(payload.errors) and not changes.skip_failed
                     except Refused as error:
-                        payload, refused = Payload({}, error.errors), True
+                        payload, refused = Payload({}, error.errors, changes.warnings), True
                     committed = None if refused else await changes.finish()
                     written = {"id": str(changes.id), "counts": changes.counts} if committed else None
                     value = _payload(definition.type, payload, written)
@@ -177,7 +173,8 @@ class Mutator:
         values = given.get("input") or {}
         call = Call(mutation.name, values, find, running.context, running.policy, changes, running.variables, dry_run)
         payload = await mutation.run(call)
-        return Payload(payload.members, (*payload.errors, *changes.errors))
+        errors, warnings = (*payload.errors, *changes.errors), (*payload.warnings, *changes.warnings)
+        return Payload(payload.members, errors, warnings)
 
     async def _answer(
         self,
@@ -213,6 +210,7 @@ def _payload(type_: Any, payload: Payload, written: dict[str, Any] | None) -> di
         **_empty(type_),
         **payload.members,
         "userErrors": [_shown(e) for e in payload.errors],
+        "warnings": [_shown(e) for e in payload.warnings],
         "changeSet": written,
     }
 

@@ -1,10 +1,14 @@
 """A plugin that works, with every hook."""
 
+from uuid import UUID
+
+import orjson
 from pydantic import BaseModel, SecretStr
 
 from core import (
     Argument,
     Compare,
+    Conditions,
     Extension,
     Fault,
     Field,
@@ -15,8 +19,10 @@ from core import (
     ObjectType,
     Payload,
     Query,
+    Records,
     constant,
     hookimpl,
+    where_condition,
 )
 
 SEEN = []
@@ -44,7 +50,11 @@ def extensions(settings):
 
 @hookimpl
 def object_types():
-    return [ObjectType("GoodGreeting", "A greeting.", (Member("text", "String!", "The words."),))]
+    customers = Member("customers", "[Customer!]!", "Whom.")
+    return [
+        ObjectType("GoodGreeting", "A greeting.", (Member("text", "String!", "The words."),)),
+        ObjectType("GoodGreetings", "A greeting of some.", (Member("text", "String!", "The words."), customers)),
+    ]
 
 
 @hookimpl
@@ -52,7 +62,21 @@ def queries(settings):
     async def resolve(ask):
         return {"text": settings.greeting}
 
-    return [Query("goodGreeting", "Greets.", "GoodGreeting!", resolve)]
+    async def several(ask):
+        conditions = Conditions(ask.policy)
+        customer = ask.policy.catalog["Customer"]
+        table, where = conditions.source(ask.policy.scope("Customer"), "c")
+        where.append(conditions.sql(where_condition(ask.given("where"), customer, ask.policy), "c"))
+        statement = f"select json_agg(c.id) from {table} where {' and '.join(where)}"
+        found = orjson.loads(await ask.fetch(statement, conditions.bind(ask.context, ask.variables)))
+        ids = [UUID(i) for i in found]
+        return [{"text": settings.greeting, "customers": Records("Customer", part)} for part in (ids, ids[:1], [])]
+
+    where = Argument("where", "CustomerWhere!", "Whom.")
+    return [
+        Query("goodGreeting", "Greets.", "GoodGreeting!", resolve),
+        Query("goodGreetings", "Greets some.", "[GoodGreetings!]!", several, (where,)),
+    ]
 
 
 @hookimpl
@@ -99,10 +123,10 @@ async def check(batch, changes, settings):
         return []
     if settings.refused == "*":
         raise RuntimeError("cannot decide")
-    return [
-        Fault(row, "GOOD_REFUSED", "refused", "name")
-        for row in batch.rows
-        if row.after and row.after["name"] == settings.refused
+    named = [(row, row.after["name"]) for row in batch.rows if row.after]
+    faults = [Fault(row, "GOOD_REFUSED", "refused", "name") for row, name in named if name == settings.refused]
+    return faults + [
+        Fault(row, "GOOD_REFUSED", "warned", "name", warning=True) for row, name in named if name == "Warned"
     ]
 
 
@@ -110,6 +134,12 @@ async def check(batch, changes, settings):
 async def changed(batch, changes, settings):
     if batch.record.name == "Customer":
         SEEN.append(("changed", len(batch.rows)))
+
+
+@hookimpl
+async def switched_on(changes, since, settings):
+    assert await changes.connection.fetchval("select enabled from feature where plugin = 'good'")
+    SEEN.append(("switched_on", since))
 
 
 @hookimpl
