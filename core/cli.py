@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from core.commands import demo, doctor, migrate, plugin, schema, serve, user, worker, workspace
+from core.commands import demo, doctor, documents, migrate, plugin, schema, serve, user, worker, workspace
 
 app = typer.Typer(
     name="crm",
@@ -28,6 +28,7 @@ app.add_typer(user.app, name="user")
 app.command()(user.token)
 app.add_typer(plugin.app, name="plugin")
 app.add_typer(schema.app, name="schema")
+app.add_typer(documents.app, name="documents")
 
 
 @app.callback(invoke_without_command=True)

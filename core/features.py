@@ -18,7 +18,7 @@ import asyncpg
 import orjson
 from piccolo.conf.apps import AppConfig
 
-from core import explain, membership, migrate, signin
+from core import documentapi, explain, membership, migrate, signin
 from core.context import Workspace
 from core.contributions import Chosen, Composed, FeatureSet, Operations, compose, reason
 from core.customfields import COLUMNS, CustomField
@@ -76,6 +76,7 @@ def core_operations(features: Features) -> Operations:
         + Operations(signin.QUERIES, signin.MUTATIONS, signin.OBJECTS, signin.ERROR_CODES)
         + Operations(explain.QUERIES, objects=explain.OBJECTS)
         + operations_of(features)
+        + documentapi.operations_of(features)
     )
 
 

@@ -305,3 +305,4 @@ class PersistedDocument(Table, tablename="persisted_document"):
     hash = Text(primary_key=True)
     text = Text()
     at = Timestamptz()
+    used_at = Timestamptz(null=True, default=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -92,7 +93,19 @@ def one_line(result: Result, text: str) -> None:
 def test_help_names_every_command(run: Run) -> None:
     result = run("--help")
     assert result.status == 0
-    for command in ("serve", "worker", "demo", "migrate", "doctor", "workspace", "user", "token", "plugin", "schema"):
+    for command in (
+        "serve",
+        "worker",
+        "demo",
+        "migrate",
+        "doctor",
+        "workspace",
+        "user",
+        "token",
+        "plugin",
+        "schema",
+        "documents",
+    ):
         assert command in result.out
 
 
@@ -224,6 +237,45 @@ def test_plugins_are_switched(run: Run, acme: str) -> None:
     assert run("workspace", "purge", acme, "groups", "--yes").status == 0
     one_line(run("workspace", "enable", acme, "unheard_of"), "unheard_of")
     one_line(run("workspace", "disable", acme, "groups"), "groups")
+
+
+def test_documents_are_published_listed_and_pruned(run: Run, acme: str, tmp_path: Path) -> None:
+    text = "query Names { customers { nodes { name } } }"
+    manifest = tmp_path / "persisted-documents.json"
+    manifest.write_text(json.dumps({f"sha256:{hashlib.sha256(text.encode()).hexdigest()}": text}))
+    one_line(run("documents", "trust", "--only", "-w", acme), "publish a manifest first")
+    assert run("documents", "publish", str(manifest), "-w", acme).out == "1 documents published, 1 of them new\n"
+    assert run("documents", "publish", str(manifest), "-w", acme, "--json").json == {"total": 1, "added": 0}
+    (listed,) = run("documents", "list", "-w", acme, "--json").json  # type: ignore[misc]
+    assert (listed["operations"], listed["characters"], listed["used_at"]) == (["Names"], len(text), None)
+    assert run("documents", "trust", "--only", "-w", acme).out == "published documents only\n"
+    assert run("documents", "trust", "--any", "-w", acme).out == "any document\n"
+    assert run("documents", "prune", "-w", acme).out == "0 documents removed\n"
+    assert run("documents", "prune", "--unused-days", "0", "--keep", str(manifest), "-w", acme).out.startswith("0 ")
+    assert run("documents", "prune", "--unused-days", "0", "-w", acme).out == "1 documents removed\n"
+
+
+def test_a_faulty_manifest_publishes_nothing(run: Run, acme: str, tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.json"
+    apollo = [{"id": "a", "name": "A", "type": "query", "body": "{ noSuchField }"}]
+    manifest.write_text(json.dumps({"format": "apollo-persisted-query-manifest", "version": 1, "operations": apollo}))
+    found = run("documents", "publish", str(manifest), "-w", acme)
+    assert found.status == 1
+    assert "a: line 1, column 3: Cannot query field" in found.err
+    assert "nothing was published: 1 of 1 documents are faulty" in found.err
+    manifest.write_text("{")
+    one_line(run("documents", "publish", str(manifest), "-w", acme), "not JSON")
+    one_line(run("documents", "publish", str(tmp_path / "missing"), "-w", acme), "cannot read")
+
+
+def test_a_schema_is_compared_with_a_workspace(run: Run, acme: str, tmp_path: Path) -> None:
+    now = run("schema", "print", "-w", acme).out
+    old = tmp_path / "old.graphql"
+    old.write_text(now)
+    assert run("schema", "diff", str(old), "-w", acme).out == "nothing changed\n"
+    old.write_text(now.replace("type Query {", "type Query {\n  formerly: Int\n", 1))
+    found = run("schema", "diff", str(old), "-w", acme)
+    assert (found.status, found.out) == (1, "BREAKING   Field Query.formerly was removed.\n")
 
 
 def test_confirming_takes_the_name(monkeypatch: pytest.MonkeyPatch) -> None:

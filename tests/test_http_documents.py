@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from core.database import Database
-from core.errors import BadInput
 from core.http import documents
 from core.http.documents import Documents
 from core.settings import Settings
@@ -85,38 +84,135 @@ async def test_only_so_many_are_kept(client: Client, monkeypatch: pytest.MonkeyP
     assert sum(data is not None for data in found) <= 4
 
 
+async def publish(client: Client, manifest: Any) -> Any:
+    mutation = (
+        "mutation P($m: JSON!) { documentsPublish(input: {manifest: $m}) "
+        "{ total added userErrors { path code message } } }"
+    )
+    return (await client.post(mutation, variables={"m": manifest})).json()["data"]["documentsPublish"]
+
+
+async def settle(client: Client) -> None:
+    """As a second later: what the process knows of the workspace's mode is read anew."""
+    for mode in client.services.documents._modes.values():
+        mode.read = -1e9
+
+
 async def test_published_documents_run_by_their_id(client: Client) -> None:
-    workspace = await client.services.directory.find(None)
-    assert workspace is not None
-    manifest = {f"sha256:{sha256(QUERY)}": QUERY, "front-page-1": "{ __typename }"}
-    assert await client.services.documents.publish(workspace, manifest) == 2
-    assert await client.services.documents.publish(workspace, manifest) == 0
+    sha1 = hashlib.sha1(b"{ b: __typename }").hexdigest()
+    manifest = {
+        f"sha256:{sha256(QUERY)}": QUERY,
+        "front-page-1": "{ __typename }",
+        sha256("{ c: __typename }"): "{ c: __typename }",
+        sha1: "{ b: __typename }",
+    }
+    assert await publish(client, manifest) == {"total": 4, "added": 4, "userErrors": []}
+    assert await publish(client, manifest) == {"total": 4, "added": 0, "userErrors": []}
     assert (await client.send({"documentId": f"sha256:{sha256(QUERY)}"})).json()["data"] == DATA
     assert (await client.get(documentId="front-page-1")).json()["data"] == {"__typename": "Query"}
+    assert (await client.send({"documentId": sha1})).json()["data"] == {"b": "Query"}
     missing = await client.send({"documentId": "sha256:" + "0" * 64})
     assert (missing.status_code, code(missing)) == (404, "PERSISTED_QUERY_NOT_FOUND")
-    with pytest.raises(BadInput):
-        await client.services.documents.publish(workspace, {"sha256:" + "0" * 64: QUERY})
+    listed = (await client.post("{ publishedDocuments { id operations characters usedAt } }")).json()["data"]
+    by_id = {d["id"]: d for d in listed["publishedDocuments"]}
+    assert by_id[sha256(QUERY)]["operations"] == ["Q"]
+    assert by_id[sha256(QUERY)]["usedAt"]
+    assert by_id[sha256("{ c: __typename }")]["usedAt"] is None
+
+
+@pytest.mark.parametrize(
+    ("id_", "text", "reason"),
+    [
+        ("sha256:" + "0" * 64, QUERY, "not the sha256"),
+        ("0" * 64, QUERY, "not the sha256"),
+        ("0" * 40, QUERY, "not the sha1"),
+        ("sha256:front", QUERY, "64 hexadecimal"),
+        ("apq:" + sha256(QUERY), QUERY, "without colons"),
+        ("two words", QUERY, "visible characters"),
+        ("", QUERY, "visible characters"),
+        ("bad", "{ noSuchField }", "line 1, column 3: Cannot query field 'noSuchField'"),
+        ("bad", "{", "Syntax Error"),
+        ("bad", "fragment F on Customer { id }", "F"),
+        ("bad", "{ __typename }" + " " * 50_000, "over the limit"),
+    ],
+)
+async def test_a_manifest_with_a_faulty_document_is_refused_whole(
+    client: Client, id_: str, text: str, reason: str
+) -> None:
+    answer = await publish(client, {"good-one": "{ good: __typename }", id_: text})
+    (error,) = answer["userErrors"]
+    assert (answer["total"], error["path"], error["code"]) == (None, ["input", "manifest", id_], "INVALID")
+    assert reason in error["message"]
+    assert code(await client.send({"documentId": "good-one"})) == "PERSISTED_QUERY_NOT_FOUND"
+
+
+async def test_an_id_is_for_one_text_only(client: Client) -> None:
+    await publish(client, {"page-2": "{ __typename }"})
+    (error,) = (await publish(client, {"page-2": "{ a: __typename }"}))["userErrors"]
+    assert "another document" in error["message"]
+    assert (await client.send({"documentId": "page-2"})).json()["data"] == {"__typename": "Query"}
+
+
+async def test_a_manifest_is_an_object_of_texts(client: Client) -> None:
+    for given in ([], {"a": 1}, "text"):
+        (error,) = (await publish(client, given))["userErrors"]
+        assert error["path"] == ["input", "manifest"]
+
+
+async def test_publishing_takes_the_ability_settings(client: Client) -> None:
+    key = 'mutation { apiKeyCreate(input: {name: "k", allowed: ["Customer:read"]}) { key } }'
+    token = (await client.post(key)).json()["data"]["apiKeyCreate"]["key"]
+    for text in (
+        'mutation { documentsPublish(input: {manifest: {a: "{ __typename }"}}) { total } }',
+        "mutation { documentsTrust(input: {only: true}) { only } }",
+        "mutation { documentsPrune(input: {unusedDays: 0}) { removed } }",
+        "{ publishedDocuments { id } }",
+        "{ trustedDocumentsOnly }",
+    ):
+        assert code(await client.post(text, headers={"authorization": f"Bearer {token}"})) == "FORBIDDEN"
+
+
+async def test_documents_out_of_use_are_pruned_everywhere(client: Client) -> None:
+    """A process that has a document in memory forgets it within a second."""
+    kept, gone = "{ kept: __typename }", "{ gone: __typename }"
+    await publish(client, {sha256(kept): kept, sha256(gone): gone})
+    assert (await client.send({"documentId": sha256(gone)})).is_success
+    prune = "mutation($d: Int!, $k: [ID!]!) { documentsPrune(input: {unusedDays: $d, keep: $k}) { removed } }"
+    many = await client.post(prune, variables={"d": 1, "k": []})
+    assert many.json()["data"]["documentsPrune"] == {"removed": 0}
+    answer = await client.post(prune, variables={"d": 0, "k": [f"sha256:{sha256(kept)}"]})
+    assert answer.json()["data"]["documentsPrune"]["removed"] >= 1
+    await settle(client)
+    await client.post("{ __typename }")
+    assert code(await client.send({"documentId": sha256(gone)})) == "PERSISTED_QUERY_NOT_FOUND"
+    assert (await client.send({"documentId": sha256(kept)})).is_success
 
 
 async def test_a_workspace_may_run_published_documents_only(client: Client) -> None:
-    services = client.services
-    workspace = await services.directory.find(None)
-    assert workspace is not None
-    await client.send({"query": "{ a: __typename }", **persisted(sha256("{ a: __typename }"))})
-    await services.documents.publish(workspace, {f"sha256:{sha256(QUERY)}": QUERY})
-    await services.documents.trust_only(workspace, True)
-    try:
-        for body in (
-            {"query": "{ __typename }"},
-            {"query": "{ a: __typename }", **persisted(sha256("{ a: __typename }"))},
-            persisted(sha256("{ a: __typename }")),
-        ):
-            response = await client.send(body)
-            assert (response.status_code, code(response)) == (400, "PERSISTED_QUERY_ONLY")
-        assert code(await client.send({"documentId": sha256("{ a: __typename }")})) == "PERSISTED_QUERY_NOT_FOUND"
-        for body in ({"query": QUERY}, {"documentId": sha256(QUERY)}, persisted(sha256(QUERY))):
-            assert (await client.send(body)).json()["data"] == DATA
-    finally:
-        await services.documents.trust_only(workspace, False)
+    other = "{ a: __typename }"
+    trust = "mutation Trust($only: Boolean!) { documentsTrust(input: {only: $only}) { only userErrors { code } } }"
+    await client.send({"query": other, **persisted(sha256(other))})
+    await publish(client, {f"sha256:{sha256(QUERY)}": QUERY, sha256(trust): trust})
+    answer = await client.post(trust, variables={"only": True})
+    assert answer.json()["data"]["documentsTrust"] == {"only": True, "userErrors": []}
+    await settle(client)
+    for body in (
+        {"query": "{ __typename }"},
+        {"query": other, **persisted(sha256(other))},
+        persisted(sha256(other)),
+    ):
+        response = await client.send(body)
+        assert (response.status_code, code(response)) == (400, "PERSISTED_QUERY_ONLY")
+    assert code(await client.send({"documentId": sha256(other)})) == "PERSISTED_QUERY_NOT_FOUND"
+    for body in ({"query": QUERY}, {"documentId": sha256(QUERY)}, persisted(sha256(QUERY))):
+        assert (await client.send(body)).json()["data"] == DATA
+    await client.send({"documentId": sha256(trust), "variables": {"only": False}})
+    await settle(client)
     assert (await client.send({"query": "{ __typename }"})).is_success
+
+
+async def test_trusting_nothing_is_refused(database: Database, settings: Settings) -> None:
+    async with opened(database, settings) as client:
+        trust = "mutation { documentsTrust(input: {only: true}) { only userErrors { message } } }"
+        (error,) = (await client.post(trust)).json()["data"]["documentsTrust"]["userErrors"]
+        assert "publish a manifest first" in error["message"]

@@ -1,23 +1,32 @@
-"""Persisted documents: kept in the workspace, so that restarts and other processes know them too."""
+"""Persisted documents as one process reads them: kept in the workspace, so that restarts and others know them too."""
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from core.context import Workspace
 from core.database import Database
-from core.errors import BadInput
+from core.documents import AUTOMATIC, PRUNED, TRUSTED_ONLY, bare
 from core.schema.composition import Cache
 
 #: Of automatically persisted documents a workspace keeps this many, the newest.
 KEPT = 5_000
 #: For how long a process trusts what it has read of a workspace's mode.
 MODE_SECONDS = 1.0
-_SETTING = "trusted_documents_only"
-_AUTOMATIC = "apq:"
+#: How often the use of a document is noted.
+NOTED_SECONDS = 3600.0
+
+
+@dataclass(slots=True)
+class _Mode:
+    """What a workspace's settings say of documents, and when this was read; `pruned` is when some were removed."""
+
+    read: float
+    trusted_only: bool = False
+    pruned: Any = None
 
 
 class Documents:
@@ -29,20 +38,24 @@ class Documents:
     def __init__(self, database: Database, cached: int = 1_000) -> None:
         self._database = database
         self._texts: Cache[str] = Cache(cached)
-        self._modes: dict[UUID, tuple[float, bool]] = {}
+        self._modes: dict[UUID, _Mode] = {}
+        self._noted: Cache[float] = Cache(cached)
 
     async def published(self, workspace: Workspace, id_: str) -> str | None:
         """The document with an id of a manifest; with or without the prefix `sha256:`."""
-        bare = id_.removeprefix("sha256:")
-        return await self._read(workspace, bare) if bare and not bare.startswith(_AUTOMATIC) else None
+        key = bare(id_)
+        found = await self._read(workspace, key) if key and not key.startswith(AUTOMATIC) else None
+        if found is not None:
+            await self._note(workspace, key)
+        return found
 
     async def automatic(self, workspace: Workspace, hash_: str) -> str | None:
         """The document with a SHA-256, whether a client or a team left it here."""
-        return await self._read(workspace, _AUTOMATIC + hash_) or await self._read(workspace, hash_)
+        return await self._read(workspace, AUTOMATIC + hash_) or await self.published(workspace, hash_)
 
     async def keep(self, workspace: Workspace, hash_: str, text: str) -> None:
         """Keep a document that a client sent with its hash; the oldest over `KEPT` go."""
-        key = _AUTOMATIC + hash_
+        key = AUTOMATIC + hash_
         if self._texts.get((workspace.id, key)) is not None:
             return
         await self._database.pool(workspace).execute(
@@ -51,52 +64,28 @@ class Documents:
             "where starts_with(hash, $3) order by at desc offset $4)",
             key,
             text,
-            _AUTOMATIC,
+            AUTOMATIC,
             KEPT,
         )
         self._texts.put((workspace.id, key), text)
 
-    async def publish(self, workspace: Workspace, manifest: Mapping[str, str]) -> int:
-        """Store the documents of a code generator's manifest (id -> text); returns how many were new.
-
-        Raises BadInput where an id that is a SHA-256 is not that of its text.
-        """
-        rows = []
-        for id_, text in manifest.items():
-            bare = id_.removeprefix("sha256:")
-            if id_.startswith("sha256:") and hashlib.sha256(text.encode()).hexdigest() != bare:
-                raise BadInput(f"the document {id_} does not have that hash", document=id_)
-            rows.append((bare, text))
-        async with self._database.transaction(workspace) as connection:
-            added = await connection.fetch(
-                "insert into persisted_document (hash, text) select * from unnest($1::text[], $2::text[]) "
-                "on conflict do nothing returning hash",
-                [r[0] for r in rows],
-                [r[1] for r in rows],
-            )
-        return len(added)
-
     async def trusted_only(self, workspace: Workspace) -> bool:
-        """Whether the workspace runs published documents only; a change is seen within a second."""
-        known = self._modes.get(workspace.id)
-        now = time.monotonic()
-        if known is not None and now - known[0] < MODE_SECONDS:
-            return known[1]
-        value = await self._database.pool(workspace).fetchval(
-            "select value = 'true'::jsonb from workspace_setting where key = $1", _SETTING
-        )
-        self._modes[workspace.id] = (now, bool(value))
-        return bool(value)
+        """Whether the workspace runs published documents only; a change is seen within a second.
 
-    async def trust_only(self, workspace: Workspace, on: bool) -> None:
-        """Switch the mode in which only published documents run."""
-        await self._database.pool(workspace).execute(
-            "insert into workspace_setting (key, value) values ($1, $2) "
-            "on conflict (key) do update set value = excluded.value",
-            _SETTING,
-            on,
+        Documents that were removed meanwhile are forgotten here.
+        """
+        known, now = self._modes.get(workspace.id), time.monotonic()
+        if known is not None and now - known.read < MODE_SECONDS:
+            return known.trusted_only
+        rows = await self._database.pool(workspace).fetch(
+            "select key, value from workspace_setting where key = any($1)", [TRUSTED_ONLY, PRUNED]
         )
-        self._modes.pop(workspace.id, None)
+        found = {row["key"]: row["value"] for row in rows}
+        mode = self._modes[workspace.id] = _Mode(now, bool(found.get(TRUSTED_ONLY)), found.get(PRUNED))
+        if known is not None and known.pruned != mode.pruned:
+            # Of other workspaces too: it happens seldom, and reading them again costs a statement each.
+            self._texts, self._noted = Cache(self._texts.size), Cache(self._noted.size)
+        return mode.trusted_only
 
     async def _read(self, workspace: Workspace, key: str) -> str | None:
         known = self._texts.get((workspace.id, key))
@@ -107,3 +96,16 @@ class Documents:
             if known is not None:
                 self._texts.put((workspace.id, key), known)
         return known
+
+    async def _note(self, workspace: Workspace, key: str) -> None:
+        """Note that a document is in use, so that it is not taken for one that can go."""
+        now = time.monotonic()
+        if (noted := self._noted.get((workspace.id, key))) is not None and now - noted < NOTED_SECONDS:
+            return
+        self._noted.put((workspace.id, key), now)
+        await self._database.pool(workspace).execute(
+            "update persisted_document set used_at = now() where hash = $1 "
+            "and (used_at is null or used_at < now() - $2 * interval '1 second')",
+            key,
+            NOTED_SECONDS,
+        )

@@ -95,25 +95,8 @@ async def services_over(database: Database, settings: Settings, closing: AsyncEx
         authenticator,
         directory,
         Documents(database),
-        limits_of(settings),
+        Limits.of(settings),
         Metrics(),
         AccessLog(settings),
         closing.pop_all(),
-    )
-
-
-def limits_of(settings: Settings) -> Limits:
-    """The limits on documents that the settings ask for."""
-    return Limits(
-        characters=settings.max_document_characters,
-        tokens=settings.max_tokens,
-        depth=settings.max_depth,
-        aliases=settings.max_aliases,
-        directives=settings.max_directives,
-        fields=settings.max_fields,
-        root_fields=settings.max_root_fields,
-        cost=settings.max_cost,
-        default_page=settings.default_page_size,
-        max_page=settings.max_page_size,
-        introspection=not settings.production,
     )

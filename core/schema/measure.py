@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphql import (
     DocumentNode,
@@ -32,6 +32,9 @@ from graphql import (
     is_list_type,
 )
 
+if TYPE_CHECKING:
+    from core.settings import Settings
+
 #: How many rows a list of objects without a page size is taken for.
 UNPAGED = 10
 #: Selection sets within one another, fragments included, for each level of fields allowed.
@@ -54,6 +57,23 @@ class Limits:
     default_page: int = 50
     max_page: int = 200
     introspection: bool = True
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """The limits that a deployment's settings ask for."""
+        return cls(
+            characters=settings.max_document_characters,
+            tokens=settings.max_tokens,
+            depth=settings.max_depth,
+            aliases=settings.max_aliases,
+            directives=settings.max_directives,
+            fields=settings.max_fields,
+            root_fields=settings.max_root_fields,
+            cost=settings.max_cost,
+            default_page=settings.default_page_size,
+            max_page=settings.max_page_size,
+            introspection=not settings.production,
+        )
 
 
 @dataclass(slots=True)

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import httpx
-import orjson
 import uvicorn
 
+from core import documents
 from core.http.application import Application
 from core.log import configure
 from core.settings import Settings
@@ -53,9 +53,9 @@ async def main(port: int, data_dir: Path) -> None:
             return
     made = application.services
     workspace = await made.directory.find(None)
-    await made.documents.publish(
-        workspace, orjson.loads((Path(__file__).parent / "persisted-documents.json").read_bytes())
-    )
+    manifest = documents.read_manifest((Path(__file__).parent / "persisted-documents.json").read_bytes())
+    async with made.database.transaction(workspace) as connection:
+        await documents.publish(connection, manifest)
     url = f"http://127.0.0.1:{port}/graphql"
     async with httpx.AsyncClient() as client:
         variables = {"l": LOGIN, "p": PASSWORD}
