@@ -5,7 +5,7 @@ PORT ?= 8000
 CUSTOMERS ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test nightly check bench format test-postgres lock clean
+.PHONY: help install demo test nightly check bench bench-full format test-postgres lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,11 @@ check: install ## Lint, format check, types, import contracts and the schema's l
 
 bench: install ## Measure reads against hand-written SQL and PostGraphile; takes minutes and a quiet machine
 	$(BIN)/python -m bench.reads --customers 20000 --seconds 2 --rounds 2 --peers
+
+bench-full: install ## Measure everything there is a benchmark for, on large bases; takes an hour
+	$(BIN)/python -m bench.reads --customers 200000 --seconds 4 --rounds 4 --who all,team,shared --peers
+	$(BIN)/python -m bench.growth --plots
+	$(BIN)/python -m bench.start --workspaces 1000 --sets 200
 
 format: install ## Sort imports and format
 	$(BIN)/ruff check --fix --select I .
