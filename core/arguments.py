@@ -130,7 +130,7 @@ def _frozen(argument: Argument, value: Any) -> Argument:
         return Argument(keys={k: _frozen(a, value[k]) for k, a in argument.keys.items()})
     if argument.items is not None:
         return Argument(items=[_frozen(a, v) for a, v in zip(argument.items, value, strict=True)])
-    return argument if argument.is_null else Argument(_name(value), constant(value))
+    return argument if argument.is_null else Argument(_name(value), constant(_name(value)))
 
 
 def shape(value: Any, type_: GraphQLInputType) -> Any:

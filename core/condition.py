@@ -89,6 +89,10 @@ class Conditions:
         ready = self.operand(operand.map(lambda v: pattern(v, before, after), f"pattern {before}{after}"), "text")
         return f"coalesce({ready}, {pattern_sql(self.operand(operand, 'text'), before, after)})"
 
+    def values(self, context: RequestContext) -> list[Any]:
+        """The values of the statement's parameters in one request, in order, where none is read from variables."""
+        return [source({}, context) for source in self.parameters.sources]
+
     def source(self, scope: Scope, alias: str) -> tuple[str, list[str]]:
         """FROM item and conditions of a scope: the only way a table gets into a statement."""
         conditions = []

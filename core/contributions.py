@@ -27,6 +27,7 @@ from core.plugins import Plugin, PluginRegistry
 from core.policy import Policy
 from core.predicate import Predicate
 from core.records import Catalog, EnumType, Extension, RecordType
+from core.rules import RuleChecks, show_problems
 from core.schema.composition import Composition
 from core.schema.declared import CORE
 from core.schema.mutations import standard_mutations
@@ -256,7 +257,7 @@ def _catalog(parts: Sequence[_Part]) -> Catalog:
     extensions = [
         (part.plugin, e) for part in parts for e in part.extensions if not part.custom or part.custom.record in names
     ]
-    return Catalog.build(types, extensions)
+    return show_problems(Catalog.build(types, extensions))
 
 
 def _compose(
@@ -269,7 +270,8 @@ def _compose(
                 declared.sql("t")
     enabled = [part.enabled for part in parts if part.enabled]
     rules = Enabled(CORE_NAME, CustomFieldRules(part.custom for part in parts if part.custom))
-    hooks = Hooks([rules, *enabled], registry.health)
+    conditions = Enabled(f"{CORE_NAME} rules", RuleChecks())
+    hooks = Hooks([rules, conditions, *enabled], registry.health)
     hooks.plugins = tuple(enabled)
     operations = sum((part.operations for part in parts), core)
     composition = Composition(

@@ -10,6 +10,7 @@
     ├── PluginError                 PLUGIN            a plugin cannot be loaded or misbehaved
     └── ClientError                 BAD_REQUEST       the caller can read it; it is never masked
         ├── BadInput                BAD_USER_INPUT
+        │   └── InvalidRule         INVALID_RULE      a stored condition does not fit the feature set
         ├── Unauthenticated         UNAUTHENTICATED
         ├── Forbidden               FORBIDDEN
         ├── NotFound                NOT_FOUND
@@ -65,6 +66,10 @@ class ClientError(CrmError):
 
 class BadInput(ClientError):
     code = "BAD_USER_INPUT"
+
+
+class InvalidRule(BadInput):
+    code = "INVALID_RULE"
 
 
 class Unauthenticated(ClientError):

@@ -54,6 +54,7 @@ ERROR_CODES: Mapping[str, str] = {
     "STALE": "The record was changed since `expectedVersion`.",
     "CONFLICT": "Something else stands in the way.",
     "FORBIDDEN": "The record may not be changed in this way.",
+    "INVALID_RULE": "A condition does not fit the workspace's record types, fields and plugins.",
 }
 
 ABILITIES: Mapping[str, str] = {

@@ -20,13 +20,17 @@ log = structlog.get_logger("crm.plugins")
 
 @dataclass(slots=True)
 class Health:
-    """What is known of one plugin in this process: its last failure and how long its hooks took."""
+    """What is known of one plugin in this process: its last failure and how long its hooks took.
+
+    `rules` are the stored conditions of its records that are off, by workspace, record type and id, with the reason.
+    """
 
     failures: int = 0
     error: str = ""
     hook: str = ""
     seconds: float = 0.0
     calls: int = 0
+    rules: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,14 @@ from core.errors import (
     CrmError,
     DatabaseError,
     Forbidden,
+    InvalidRule,
     LimitExceeded,
     NotFound,
     PluginError,
     Refused,
     UserError,
 )
+from core.footprint import Footprint
 from core.hookspecs import hookimpl
 from core.jobs import JobContext, JobType, enqueue
 from core.log import logger
@@ -70,6 +72,9 @@ from core.records import (
     Write,
 )
 from core.rows import Fault, Row, new_id
+from core.rulebook import Rulebook, StoredRule
+from core.ruleexplain import EXPLANATION, explain_rule
+from core.rules import Rule, RuleSet, compile_rule, system_policy
 from core.schema.audit import AUDIT, AUDITORS, CREATED_AT, CREATED_BY, ID
 from core.schema.mutations import bulk_target, one_target
 from core.schema.where import condition as where_condition
@@ -82,6 +87,7 @@ __all__ = [
     "CREATED_AT",
     "CREATED_BY",
     "ENGINE",
+    "EXPLANATION",
     "FALSE",
     "ID",
     "TRUE",
@@ -110,8 +116,10 @@ __all__ = [
     "Fault",
     "Field",
     "Filter",
+    "Footprint",
     "Forbidden",
     "GivenArgument",
+    "InvalidRule",
     "JobContext",
     "JobType",
     "Kind",
@@ -138,6 +146,10 @@ __all__ = [
     "RelatedCount",
     "RequestContext",
     "Row",
+    "Rule",
+    "RuleSet",
+    "Rulebook",
+    "StoredRule",
     "Target",
     "ToMany",
     "ToOne",
@@ -148,14 +160,17 @@ __all__ = [
     "all_of",
     "any_of",
     "bulk_target",
+    "compile_rule",
     "constant",
     "enqueue",
+    "explain_rule",
     "from_context",
     "hookimpl",
     "logger",
     "new_id",
     "one_target",
     "quote",
+    "system_policy",
     "text",
     "uuid_or_none",
     "where_condition",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from core.errors import CompositionError
 
 if TYPE_CHECKING:
+    from graphql import GraphQLSchema
     from piccolo.table import Table
 
     from core.arguments import Argument
@@ -72,7 +73,8 @@ class Field:
     the row's alias instead and cannot be written. A field with `custom` lives under that key of the `custom`
     JSON column. `folded` names the stored column without case and accents that text operators and search use.
     `required` fields are never null and can never be hidden. `generate` makes the values that new records left
-    out: it gets the connection and those rows, and returns as many JSON values.
+    out: it gets the connection and those rows, and returns as many JSON values. A JSON field with `condition` holds a
+    rule on the records of that type: clients write it as `<condition>Where` (see `core/rules.py`).
     """
 
     name: str
@@ -94,6 +96,7 @@ class Field:
     maximum: int | None = None
     custom: str = ""
     sql: Callable[[str], str] | None = None
+    condition: str = ""
     generate: Callable[[Any, Sequence[Any]], Awaitable[Sequence[Any]]] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     plugin: str = "core"
@@ -105,6 +108,8 @@ class Field:
             object.__setattr__(self, "column", snake(self.name))
         if self.kind is Kind.ENUM and self.enum is None:
             raise CompositionError(f"field {self.name!r} is an enum without its values")
+        if self.condition and self.kind is not Kind.JSON:
+            raise CompositionError(f"field {self.name!r} holds a condition, so it must be JSON")
 
     @property
     def type(self) -> str:
@@ -317,10 +322,14 @@ class Record:
 
 
 class Catalog:
-    """All record types of one feature set, composed and checked."""
+    """All record types of one feature set, composed and checked.
+
+    `schema` is the GraphQL schema that follows from it, once that is built: stored conditions are read by its inputs.
+    """
 
     def __init__(self, records: Mapping[str, Record]) -> None:
         self.records = records
+        self.schema: GraphQLSchema | None = None
 
     def __getitem__(self, name: str) -> Record:
         return self.records[name]
@@ -368,6 +377,12 @@ class Catalog:
                             f"{record.name}.{relation.name} of {relation.plugin} leads to {target!r}, "
                             "which no one declares"
                         )
+            for f in record.fields.values():
+                if f.condition and f.condition not in catalog:
+                    raise CompositionError(
+                        f"{record.name}.{f.name} of {f.plugin} holds a condition on {f.condition!r}, "
+                        "which no one declares"
+                    )
         return catalog
 
 

@@ -105,10 +105,34 @@ def to_json(declared: Field, value: Any) -> Any:
             # Among custom values an empty list is read as no list.
             return texts or (None if declared.custom else [])
         case Kind.JSON:
-            return value
+            return plain_json(value) if declared.condition else value
         case Kind.TEXT:
             return _text(value) if _text(value).strip() else None
     return _text(value)
+
+
+def plain_json(value: Any) -> Any:
+    """A coerced GraphQL input as JSON that coerces to the same again.
+
+    Raises ValueError where it holds something that no input does.
+    """
+    match value:
+        case dict():
+            return {_text(k): plain_json(v) for k, v in value.items()}
+        case list():
+            return [plain_json(v) for v in value]
+        case str():
+            return _text(value)
+        case None | bool() | int() | float():
+            return value
+        case Decimal() | UUID():
+            return str(value)
+        case datetime():
+            at = value if value.tzinfo else value.replace(tzinfo=UTC)
+            return at.astimezone(UTC).isoformat()
+        case date():
+            return value.isoformat()
+    raise ValueError("not a JSON value")
 
 
 def plain_decimal(value: Any) -> str:

@@ -68,6 +68,10 @@ class Health:
         for name, health in composition.hooks.health.items():
             if health.failures:
                 faults.setdefault(name, f"{health.hook} failed {health.failures} times, last: {health.error}")
+            if off := [
+                f"{rule} ({why})" for rule, why in health.rules.items() if rule.startswith(f"{workspace.slug} ")
+            ]:
+                faults.setdefault(name, f"rules are off: {', '.join(off)}")
         return {"enabled": [p.name for p in status if p.state == "ENABLED"], "faults": faults}
 
     async def _queue(self) -> dict[str, Any]:

@@ -103,6 +103,7 @@ class Composition:
         self.schema: GraphQLSchema = build_schema(
             catalog, self.queries.values(), self.mutations.values(), tuple(objects), dict(error_codes)
         )
+        catalog.schema = self.schema
         self.documents = Documents(1000, 1_000_000)
         self._policies: Cache[Policy] = Cache(500)
         self._sdl = ""

@@ -213,7 +213,8 @@ def write_inputs(types: Types, record: Record) -> None:
 
     def member(field: Field, *, creating: bool) -> Argument:
         required = creating and field.required and field.default is None and field.generate is None
-        return Argument(field.name, type_of(field, types) + ("!" if required else ""), field.description)
+        type_ = f"{field.condition}Where" if field.condition else type_of(field, types)
+        return Argument(field.name, type_ + ("!" if required else ""), field.description)
 
     writable = [f for f in record.exposed_fields() if f.writable]
     types.input(
