@@ -16,6 +16,7 @@ from core.actors import find_actor
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.database import Database
 from core.errors import ClientError, CrmError, Forbidden, NotFound
+from core.files import FileStore
 from core.grants import SYSTEM, Grants
 from core.jobs import CHANNEL, Ending, JobContext, job_types
 from core.log import logger
@@ -84,6 +85,7 @@ class Attempts:
         self._database = database
         self._features = features
         self._heartbeat = heartbeat
+        self._files = FileStore(database.settings)
 
     async def make(self, order: Order) -> timedelta | None:
         """Attempt a job; returns after what time it is to be attempted again, None where it has ended.
@@ -148,7 +150,7 @@ class Attempts:
         return JobContext(
             order.job_id,
             job_type,
-            RequestContext(workspace, actor, request_id=str(order.job_id), locale=locale),
+            RequestContext(workspace, actor, request_id=str(order.job_id), locale=locale, extra={"files": self._files}),
             policy,
             composition.hooks,
             row["input"],

@@ -31,7 +31,7 @@ from core.log import logger
 from core.piccolo_app import APP_CONFIG
 from core.plugins import PluginRegistry, State
 from core.pool import Connection
-from core.schema import job
+from core.schema import file, job
 from core.schema.composition import Composition
 from core.schema.mutations import UNDO
 from core.settings import Settings
@@ -65,6 +65,7 @@ ABILITIES: Mapping[str, str] = {
     "users": "Act on the sign-in of other users.",
     "settings": "Change the workspace's settings.",
     "jobs": "See and cancel the jobs of others.",
+    "files": "Upload files.",
 }
 
 
@@ -72,7 +73,9 @@ def core_operations(features: Features) -> Operations:
     """What core contributes beside its record types: sign-in, explanations, undo, plugins and custom fields."""
     return (
         Operations(
-            mutations=(UNDO, *membership.MUTATIONS, *job.MUTATIONS), error_codes=ERROR_CODES, abilities=ABILITIES
+            mutations=(UNDO, *membership.MUTATIONS, *job.MUTATIONS, *file.MUTATIONS),
+            error_codes=ERROR_CODES,
+            abilities=ABILITIES,
         )
         + Operations(signin.QUERIES, signin.MUTATIONS, signin.OBJECTS, signin.ERROR_CODES)
         + Operations(explain.QUERIES, objects=explain.OBJECTS)

@@ -23,6 +23,7 @@ from core.changes import ChangeSet
 from core.context import Actor, RequestContext, Workspace
 from core.database import Database
 from core.errors import CompositionError
+from core.files import Files, files_of
 from core.hooks import Hooks
 from core.policy import Policy
 from core.pool import Connection
@@ -177,6 +178,11 @@ class JobContext:
     def actor(self) -> Actor:
         """Who acts: the user who started the job, as he was when the attempt began, or the system."""
         return self.context.actor
+
+    @property
+    def files(self) -> Files:
+        """The workspace's files, kept as the actor's."""
+        return files_of(self.context)
 
     @property
     def cancelled(self) -> bool:

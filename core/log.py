@@ -16,10 +16,11 @@ from core.settings import Settings
 
 REDACTED = "[redacted]"
 _TELLING = re.compile(
-    r"authorization|birthday|cookie|credential|dsn|e_?mail|fax|passphrase|password|phone|secret|tax_?code"
+    r"authorization|birthday|cookie|credential|dsn|e_?mail|fax|passphrase|password|phone|secret|signature|tax_?code"
     r"|token(?!_id)|database_url|^key$|api_?key",
     re.IGNORECASE,
 )
+_SIGNATURE = re.compile(r"([?&]signature=)[\w-]+")
 _URL_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]*@")
 #: PostgreSQL repeats the offending row here.
 _DETAIL = re.compile(r"^DETAIL:.*$", re.MULTILINE)
@@ -41,7 +42,8 @@ def _clean(key: str, value: Any) -> Any:
         case list() | tuple() | set() | frozenset():
             return [_clean("", v) for v in value]
         case str():
-            return _DETAIL.sub(f"DETAIL: {REDACTED}", _URL_PASSWORD.sub(r"\1:***@", value))
+            value = _SIGNATURE.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", value))
+            return _DETAIL.sub(f"DETAIL: {REDACTED}", value)
         case _:
             return value
 

@@ -20,6 +20,7 @@ from core.errors import (
     Refused,
     UserError,
 )
+from core.files import Draft, Files, FileStore, StoredFile, Upload, files_of
 from core.footprint import Footprint
 from core.hookspecs import hookimpl
 from core.jobs import JobContext, JobType, enqueue
@@ -111,10 +112,13 @@ __all__ = [
     "ConfigError",
     "CrmError",
     "DatabaseError",
+    "Draft",
     "EnumType",
     "Extension",
     "Fault",
     "Field",
+    "FileStore",
+    "Files",
     "Filter",
     "Footprint",
     "Forbidden",
@@ -149,10 +153,12 @@ __all__ = [
     "Rule",
     "RuleSet",
     "Rulebook",
+    "StoredFile",
     "StoredRule",
     "Target",
     "ToMany",
     "ToOne",
+    "Upload",
     "UserError",
     "Within",
     "Workspace",
@@ -164,6 +170,7 @@ __all__ = [
     "constant",
     "enqueue",
     "explain_rule",
+    "files_of",
     "from_context",
     "hookimpl",
     "logger",

@@ -22,13 +22,16 @@ from pgqueuer.domain.models import Schedule
 
 from core.context import Workspace
 from core.database import Database
+from core.files import FileStore
 from core.jobs import JobType, enqueue_once
 from core.log import logger
 from core.queue import Queue
+from core.workspaces import Workspaces
 
 LOG = logger("crm.schedule")
 KEEP_DAYS = 30
 _PRUNE = ("crm.prune", "17 3 * * *")
+_FILES = ("crm.files", "43 * * * *")
 
 #: The job types with schedules, with the workspaces that have them.
 Recurring = list[tuple[Workspace, JobType]]
@@ -96,6 +99,7 @@ class Clock:
             zoned = partial(_Zoned, time_zone=workspace.time_zone)
             enqueue = partial(self._enqueue, workspace, job_type)
             manager.schedule(name, job_type.schedule, zoned, accepts_context=False)(enqueue)
+        manager.schedule(*_FILES, accepts_context=False)(self._prune_files)
         names = [str(key.entrypoint) for key in manager.registry]
         manager.schedule(*_PRUNE, accepts_context=False)(partial(self._prune, names))
         return manager
@@ -114,6 +118,19 @@ class Clock:
             raise
         if new:
             LOG.info("job_due", workspace=workspace.slug, kind=job_type.kind, job=str(job_id), due=due.isoformat())
+
+    async def _prune_files(self, _schedule: Schedule) -> None:
+        store = FileStore(self._database.settings)
+        await asyncio.to_thread(store.sweep_drafts)
+        for workspace in await Workspaces(self._database).list():
+            try:
+                async with self._database.connection(workspace) as connection:
+                    gone = await store.of(workspace).prune(connection)
+            except Exception as error:  # noqa: BLE001 - one workspace's trouble is not the others'
+                LOG.error("files_not_pruned", workspace=workspace.slug, reason=type(error).__name__)  # noqa: TRY400
+            else:
+                if gone:
+                    LOG.info("files_pruned", workspace=workspace.slug, files=gone)
 
     async def _prune(self, names: list[str], schedule: Schedule) -> None:
         await self._queue.prune(KEEP_DAYS, [*names, schedule.entrypoint])

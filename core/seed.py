@@ -11,13 +11,16 @@ from core.pool import Connection
 from core.records import Catalog, Record
 from core.rows import new_id
 
-ABILITIES = ("custom_fields", "jobs", "plugins", "roles", "settings", "undo", "users")
+ABILITIES = ("custom_fields", "files", "jobs", "plugins", "roles", "settings", "undo", "users")
 
 #: What salespeople may do with what they own; to carry whole lists out of the house takes a manager.
 _OWN_WORK = frozenset({"read", "create", "update", "delete", "restore", "import", "transfer", "share"})
 _PEOPLE = ("User", "Team")
 _JOURNAL = "ChangeSet"
-_JOBS = "Job"
+#: What everyone reads of his own only.
+_OWN = ("Job", "File")
+#: What those may do besides who work with customers.
+_WORK_ABILITIES = ("files",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,8 @@ def default_roles(catalog: Catalog) -> list[RoleSpec]:
     reads users and teams; the rest, a plugin's included, is the admin's until he grants it to others.
     """
     granted = [r for r in catalog if not r.type.follows]
-    owned = [r for r in granted if r.name not in (_JOURNAL, _JOBS) and _has_owner(catalog, r)]
+    owned = [r for r in granted if r.name not in (_JOURNAL, *_OWN) and _has_owner(catalog, r)]
+    read_own = {(name, "read"): Reach.OWN for name in _OWN if name in catalog}
     read_people = {(name, "read"): Reach.ALL for name in _PEOPLE if name in catalog}
     look_up = {(r.name, "lookup"): Reach.ALL for r in granted if "lookup" in r.type.actions}
     return [
@@ -45,23 +49,19 @@ def default_roles(catalog: Catalog) -> list[RoleSpec]:
         RoleSpec(
             "Manager",
             "Works with all that the members of his teams own, and reads the whole journal.",
-            _every(owned, Reach.TEAM)
-            | look_up
-            | read_people
-            | {(_JOURNAL, "read"): Reach.ALL, (_JOBS, "read"): Reach.OWN},
+            _every(owned, Reach.TEAM) | look_up | read_people | {(_JOURNAL, "read"): Reach.ALL, **read_own},
+            _WORK_ABILITIES,
         ),
         RoleSpec(
             "Salesperson",
             "Works with what he owns, and with what is shared with him.",
-            _every(owned, Reach.OWN, _OWN_WORK)
-            | look_up
-            | read_people
-            | {(_JOURNAL, "read"): Reach.OWN, (_JOBS, "read"): Reach.OWN},
+            _every(owned, Reach.OWN, _OWN_WORK) | look_up | read_people | {(_JOURNAL, "read"): Reach.OWN, **read_own},
+            _WORK_ABILITIES,
         ),
         RoleSpec(
             "Read-only",
             "Reads all customers and what belongs to them, and changes nothing.",
-            _every(owned, Reach.ALL, {"read"}) | read_people | {(_JOBS, "read"): Reach.OWN},
+            _every(owned, Reach.ALL, {"read"}) | read_people | read_own,
         ),
     ]
 

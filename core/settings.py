@@ -22,6 +22,8 @@ from core.errors import ConfigError
 
 PREFIX = "CRM_"
 MIN_SECRET = 32
+#: Bytes of a file; its size is an Int of GraphQL.
+MAX_FILE = 2**31 - 1
 
 Names = Annotated[tuple[str, ...], NoDecode]
 
@@ -40,7 +42,10 @@ class Settings(BaseSettings):
         description="PostgreSQL 15 to 18, postgresql://user:password@host/name; none starts one in data_dir",
     )
     data_dir: Path = Field(
-        Path(".crm"), description="Folder of the embedded server, the generated secret and uploaded files"
+        Path(".crm"), description="Folder of the embedded server, the generated secret and, unless set, the files"
+    )
+    files_dir: Path | None = Field(
+        None, description="Folder of uploaded and made files, shared by all servers and workers; none is data_dir/files"
     )
     postgres_bin: Path | None = Field(
         None, description="Folder with initdb, pg_ctl and postgres to run instead of the embedded ones"
@@ -60,6 +65,9 @@ class Settings(BaseSettings):
     default_workspace: str = Field(
         "default", description="Slug of the workspace that /graphql is, where no host name says"
     )
+    public_url: str = Field(
+        "", description="Where clients reach the server, such as https://crm.example.com; empty makes links relative"
+    )
     production: bool = Field(False, description="Switches introspection, GraphiQL and every demo convenience off")
 
     pool_size: int = Field(10, ge=1, description="Connections one process opens at most for one workspace")
@@ -76,18 +84,25 @@ class Settings(BaseSettings):
     max_fields: int = Field(1_500, ge=300, description="Most fields in an operation, fragments spread")
     max_root_fields: int = Field(30, ge=1, description="Most root fields in an operation")
     max_cost: int = Field(20_000, ge=1_000, description="Most rows times fields an operation may ask for")
-    max_upload_bytes: int = Field(200_000_000, ge=1_000, description="Largest uploaded file")
+    max_upload_bytes: int = Field(200_000_000, ge=1_000, le=MAX_FILE, description="Largest uploaded file")
+    max_upload_files: int = Field(10, ge=1, description="Most files in one request")
+    max_upload_total_bytes: int = Field(
+        400_000_000, ge=1_000, le=MAX_FILE, description="Largest sum of the files of one request"
+    )
     default_page_size: int = Field(50, ge=1, description="Records on a page when the query does not say")
     max_page_size: int = Field(200, ge=1, description="Most records on a page")
 
     access_token_minutes: int = Field(15, ge=1, description="Minutes an access token is valid")
     refresh_token_days: int = Field(30, ge=1, description="Days a session can be refreshed")
 
+    file_link_minutes: int = Field(15, ge=1, description="Minutes a link to a file is good for")
+    file_days: int = Field(7, ge=1, description="Days an uploaded file is kept that nothing has been made of")
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is logged")
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people")
     worker_inside: bool = Field(True, description="Runs background jobs inside the server process too")
 
-    @field_validator("data_dir", "postgres_bin")
+    @field_validator("data_dir", "files_dir", "postgres_bin")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
@@ -105,6 +120,14 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return url
 
+    @field_validator("public_url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            message = "must start with https:// or http://"
+            raise ValueError(message)
+        return url.rstrip("/")
+
     @field_validator("secret")
     @classmethod
     def _long(cls, secret: SecretStr | None) -> SecretStr | None:
@@ -120,6 +143,11 @@ class Settings(BaseSettings):
             message = "must not be below default_page_size"
             raise ValueError(message)
         return size
+
+    @property
+    def files(self) -> Path:
+        """The folder of the workspaces' files."""
+        return self.files_dir or self.data_dir / "files"
 
     @classmethod
     def settings_customise_sources(

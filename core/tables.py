@@ -292,6 +292,20 @@ class Job(Table, tablename="job"):
     cancel_requested = Boolean(default=False)
 
 
+class File(Table, tablename="file"):
+    """Files that are kept: uploads and what jobs make. The bytes lie in a folder, under the id."""
+
+    id = UUID(primary_key=True)
+    name = Text()
+    content_type = Text()
+    size = Integer()
+    sha256 = Text()
+    purpose = Text()
+    created_at = Timestamptz()
+    created_by = UUID(null=True, default=None)
+    expires_at = Timestamptz(null=True, default=None)
+
+
 class WorkspaceSetting(Table, tablename="workspace_setting"):
     """The workspace's settings, by name."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import shutil
 import zoneinfo
 from collections.abc import Sequence
 from dataclasses import astuple
@@ -14,6 +16,7 @@ from uuid_utils.compat import uuid7
 from core.context import Workspace
 from core.database import Database
 from core.errors import BadInput, DatabaseError, NotFound
+from core.files import folder_of
 from core.pool import Connection
 from core.prepare import LOCK
 from core.sql import literal, quote
@@ -95,7 +98,7 @@ class Workspaces:
         return await self._find("hostname", hostname)
 
     async def erase(self, slug: str) -> None:
-        """Drop a workspace with everything in it, for good. Raises NotFound."""
+        """Drop a workspace with everything in it, its files too, for good. Raises NotFound."""
         workspace = await self.get(slug)
         await self._database.forget(workspace)
         async with self._database.admin() as registry, registry.transaction():
@@ -106,6 +109,8 @@ class Workspaces:
             else:
                 async with self._database.admin_at(workspace.database_url) as other, other.transaction():
                     await _demolish(other, workspace)
+        files = folder_of(self._database.settings, workspace)
+        await asyncio.to_thread(shutil.rmtree, files, ignore_errors=True)
 
     async def _find(self, column: str, value: str) -> Workspace | None:
         async with self._database.admin() as connection:

@@ -336,7 +336,7 @@ def test_default_roles(catalog: Catalog) -> None:
     actions = {(r.name, a) for r in catalog if not r.type.follows for a in r.type.actions}
     assert admin.reaches == dict.fromkeys(actions, Reach.ALL)
     assert set(admin.abilities) == set(ABILITIES)
-    assert [role.abilities for role in (manager, salesperson, reader)] == [(), (), ()]
+    assert [role.abilities for role in (manager, salesperson, reader)] == [("files",), ("files",), ()]
     assert manager.reaches["Customer", "transfer"] is manager.reaches["Contact", "update"] is Reach.TEAM
     assert manager.reaches["ChangeSet", "read"] is Reach.ALL
     assert ("Customer", "export") not in salesperson.reaches

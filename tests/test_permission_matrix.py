@@ -85,6 +85,11 @@ SAMPLES = {
         "Role",
     ),
     "ChangeSet": Sample({"at": NOW, "actor_id": "$owner", "actor_kind": "USER", "source": "MUTATION"}, "", ""),
+    "File": Sample(
+        {"name": "a", "content_type": "text/plain", "size": 1, "sha256": "", "purpose": "test", "created_by": "$owner"},
+        "",
+        "",
+    ),
     "Job": Sample({"kind": "test", "created_at": NOW, "created_by": "$owner"}, "", ""),
 }
 

@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from core.http.downloads import Downloads
 from core.http.endpoint import Endpoint
 from core.http.hosts import Hosts, host_of
 from core.http.pages import STATIC, Pages, graphiql
@@ -67,7 +68,7 @@ class Application:
         try:
             self._sockets = Sockets(services)
             self._endpoint = Endpoint(services, None if self.settings.production else graphiql())
-            app.router.routes[:] = _routes(Pages(services))
+            app.router.routes[:] = _routes(Pages(services), Downloads(services))
             yield
         finally:
             self._endpoint = self._sockets = None
@@ -84,7 +85,7 @@ class _Static(StaticFiles):
         return response
 
 
-def _routes(pages: Pages) -> list[Route | Mount]:
+def _routes(pages: Pages, downloads: Downloads) -> list[Route | Mount]:
     return [
         Route("/", pages.front),
         Route("/schema.graphql", pages.schema),
@@ -92,5 +93,6 @@ def _routes(pages: Pages) -> list[Route | Mount]:
         Route("/healthz", pages.alive),
         Route("/readyz", pages.ready),
         Route("/metrics", pages.metrics),
+        Route("/files/{slug}/{file}", downloads.answer),
         Mount("/static", _Static(directory=STATIC)),
     ]

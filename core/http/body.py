@@ -1,7 +1,8 @@
-"""Reading a request's body, up to a limit."""
+"""Reading a request's body, whole or part by part, up to a limit."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from core.http.refusal import Refusal
@@ -13,26 +14,48 @@ class Disconnected(Exception):
 
 async def read_body(receive: Any, headers: dict[bytes, bytes], limit: int) -> bytes:
     """The whole body. Raises Refusal where it is longer than `limit` bytes, Disconnected where it ends early."""
-    declared = headers.get(b"content-length", b"0")
-    if len(declared) > 15 or int(declared or 0) > limit:
-        raise _too_large(limit)
+    _check_declared(headers, limit)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
         body: bytes = message.get("body", b"")
         if len(body) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         return body
     parts = bytearray()
     while message["type"] == "http.request":
         parts += message.get("body", b"")
         if len(parts) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         if not message.get("more_body"):
             return bytes(parts)
         message = await receive()
     raise Disconnected
 
 
-def _too_large(limit: int) -> Refusal:
+async def body_parts(receive: Any, headers: dict[bytes, bytes], limit: int) -> AsyncIterator[bytes]:
+    """The body as it comes in. Raises what `read_body` raises."""
+    _check_declared(headers, limit)
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Disconnected
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise too_large(limit)
+        yield part
+        if not message.get("more_body"):
+            return
+
+
+def _check_declared(headers: dict[bytes, bytes], limit: int) -> None:
+    declared = headers.get(b"content-length", b"0")
+    if len(declared) > 15 or int(declared or 0) > limit:
+        raise too_large(limit)
+
+
+def too_large(limit: int, what: str = "body") -> Refusal:
+    """What is said to a request that sends too much."""
     closing = ((b"connection", b"close"),)
-    return Refusal(413, "PAYLOAD_TOO_LARGE", f"The body is over the limit of {limit} bytes.", closing)
+    return Refusal(413, "PAYLOAD_TOO_LARGE", f"The {what} is over the limit of {limit} bytes.", closing)

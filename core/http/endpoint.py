@@ -12,12 +12,14 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from core.context import RequestContext, Workspace
+from core.errors import Unauthenticated
 from core.http.body import Disconnected, read_body
 from core.http.compress import SMALLEST, gzip, wants_gzip
 from core.http.cors import Cors
 from core.http.events import STREAM, events
 from core.http.exchange import Exchange
 from core.http.hosts import Hosts, host_of
+from core.http.multipart import MULTIPART, read_form
 from core.http.parameters import Parameters, from_json, from_query_string
 from core.http.refusal import CHALLENGE, INVALID, Headers, Refusal, bad_request, not_allowed
 from core.http.runner import Runner, refusal_of
@@ -75,8 +77,10 @@ class Endpoint:
         workspace = exchange.workspace = await services.directory.find(slug, host)
         if workspace is None:
             raise Refusal(404, "NOT_FOUND", "There is no such workspace.")
-        parameters = await self._parameters(exchange, receive)
-        answer = await self._run(exchange, workspace, parameters)
+        if exchange.content_type == MULTIPART and exchange.method == "POST":
+            answer = await self._upload(exchange, workspace, receive)
+        else:
+            answer = await self._run(exchange, workspace, await self._parameters(exchange, receive))
         status = self._status(exchange, answer)
         if status == 200 and not exchange.accept.media:
             return 200, events(answer.body), STREAM
@@ -88,7 +92,7 @@ class Endpoint:
             raise not_allowed("Use POST, or GET for queries.", METHODS)
         if not exchange.accept.media and not exchange.accept.stream:
             raise Refusal(406, "NOT_ACCEPTABLE", "Accept application/graphql-response+json or application/json.")
-        if exchange.method == "GET":
+        if exchange.method == "GET" or exchange.content_type == MULTIPART:
             if not exchange.preflighted:
                 raise Refusal(400, "CSRF_PREVENTION", "Send the header graphql-require-preflight: 1.")
         elif exchange.content_type != b"application/json":
@@ -101,6 +105,14 @@ class Endpoint:
             return from_query_string(exchange.scope["query_string"])
         return from_json(await read_body(receive, exchange.headers, self._limit))
 
+    async def _upload(self, exchange: Exchange, workspace: Workspace, receive: Any) -> Answer:
+        """Run an operation that comes as a form; nothing is written to disk for those who are not signed in."""
+        actor = await self._services.authenticator.actor(workspace, exchange.token)
+        if actor.user_id is None:
+            raise Unauthenticated("sign in before you upload")
+        async with read_form(receive, exchange.headers, self._services.files) as parameters:
+            return await self._run(exchange, workspace, parameters)
+
     async def _run(self, exchange: Exchange, workspace: Workspace, parameters: Parameters) -> Answer:
         actor = exchange.actor = await self._services.authenticator.actor(workspace, exchange.token)
         spoken = exchange.headers.get(b"accept-language")
@@ -111,7 +123,7 @@ class Endpoint:
             exchange.request_id,
             language(spoken.decode("latin-1"), actor.locale) if spoken else actor.locale,
             client=client[0] if client else "",
-            extra={"auth": self._services.authenticator},
+            extra=self._services.at_hand,
         )
         answer = await self._runner.run(context, parameters, queries_only=exchange.method == "GET")
         exchange.kind, exchange.operation = answer.kind, answer.operation

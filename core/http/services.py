@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from core.auth import Authenticator
 from core.context import Actor, Workspace
 from core.database import Database
 from core.features import Features
+from core.files import FileStore
 from core.http.access import AccessLog
 from core.http.directory import Directory
 from core.http.documents import Documents
@@ -29,10 +31,16 @@ class Services:
     authenticator: Authenticator
     directory: Directory
     documents: Documents
+    files: FileStore
     limits: Limits
     metrics: Metrics
     access: AccessLog
     closing: AsyncExitStack
+
+    @property
+    def at_hand(self) -> dict[str, Any]:
+        """What requests find in their context's `extra`."""
+        return {"auth": self.authenticator, "files": self.files}
 
     def record(
         self,
@@ -95,6 +103,7 @@ async def services_over(database: Database, settings: Settings, closing: AsyncEx
         authenticator,
         directory,
         Documents(database),
+        FileStore(settings),
         Limits.of(settings),
         Metrics(),
         AccessLog(settings),

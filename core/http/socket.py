@@ -197,7 +197,7 @@ class Socket:
                 request_id,
                 language(self._spoken, actor.locale),
                 client=self._client,
-                extra={"auth": self._services.authenticator},
+                extra=self._services.at_hand,
             )
             answer = await self._runner.run(context, from_object(payload))
             kind, name, codes, statements = answer.kind, answer.operation, answer.codes, answer.statements

@@ -17,7 +17,7 @@ from core.operations import Mutation, ObjectType, Query
 from core.records import Catalog, EnumType, Field, Record
 from core.schema.aggregate import FUNCTIONS, groupable, measured
 from core.schema.inputs import SCALAR_OF, record_inputs, shared_inputs, type_of, write_inputs
-from core.schema.types import Argument, Member, Types
+from core.schema.types import OWN_SCALARS, Argument, Member, Types
 
 _PAGE = (
     Argument("first", "Int", "How many records from the start (or after a cursor); 50 when left out."),
@@ -63,7 +63,12 @@ def build_schema(
         query=query,
         mutation=mutation,
         types=implementing,
-        config=StrawberryConfig(default_resolver=_member, auto_camel_case=False, disable_field_suggestions=True),
+        config=StrawberryConfig(
+            default_resolver=_member,
+            auto_camel_case=False,
+            disable_field_suggestions=True,
+            scalar_map=OWN_SCALARS,
+        ),
     )
     graphql: GraphQLSchema = schema._schema  # noqa: SLF001 - what Strawberry has made
     for type_ in graphql.type_map.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.records import RecordType
 from core.schema.contact import CONTACT
 from core.schema.customer import CUSTOMER, CUSTOMER_VIEWER
+from core.schema.file import FILE
 from core.schema.job import JOB
 from core.schema.journal import CHANGE, CHANGE_SET
 from core.schema.opportunity import OPPORTUNITY
@@ -25,4 +26,5 @@ CORE: tuple[RecordType, ...] = (
     CHANGE_SET,
     CHANGE,
     JOB,
+    FILE,
 )

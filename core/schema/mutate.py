@@ -255,7 +255,9 @@ def _fingerprint(running: Running, details: Any) -> str:
     """What a key stands for: the field as it is written, its fragments and variables, and what the actor may see."""
     asked = "".join(print_ast(d.node) for d in details) + running.policy.grants.fingerprint
     asked += "".join(print_ast(f) for f in running.document.fragments.values())
-    used = orjson.dumps(running.variables, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
+    # An upload is what its text says, not where it lies for the moment.
+    option = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
+    used = orjson.dumps(running.variables, option=option, default=str)
     return hashlib.sha256(asked.encode() + b"\0" + used).hexdigest()
 
 

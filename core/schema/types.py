@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import strawberry
+from graphql import GraphQLError
 from strawberry.annotation import StrawberryAnnotation
 from strawberry.scalars import JSON
 from strawberry.types.arguments import StrawberryArgument
 
 from core.errors import CompositionError
+from core.files import Upload
 
 SCALARS: dict[str, Any] = {
     "ID": strawberry.ID,
@@ -32,6 +34,30 @@ SCALARS: dict[str, Any] = {
     "Date": dt.date,
     "DateTime": dt.datetime,
     "JSON": JSON,
+    "Upload": Upload,
+}
+
+
+def _uploaded(value: Any) -> Upload:
+    if isinstance(value, Upload):
+        return value
+    message = "An upload is sent as a part of a multipart request, with null in its place in the variables."
+    raise GraphQLError(message, extensions={"code": "BAD_USER_INPUT"})
+
+
+def _never(_value: Any, _variables: Any = None) -> Any:
+    return _uploaded(None)
+
+
+#: Scalars that Strawberry has to be told of.
+OWN_SCALARS: dict[object, Any] = {
+    Upload: strawberry.scalar(
+        name="Upload",
+        description="A file, sent by the GraphQL multipart request specification.",
+        serialize=_never,
+        parse_value=_uploaded,
+        parse_literal=_never,
+    )
 }
 
 

@@ -47,7 +47,10 @@ from "change_set" t16
 where t16.id = u.id),
 (select json_build_object('__typename', 'Job'::text, 'id', t17."id")
 from "job" t17
-where t17.id = u.id and false))
+where t17.id = u.id and false),
+(select json_build_object('__typename', 'File'::text, 'id', t18."id")
+from "file" t18
+where t18.id = u.id and false))
 order by u.n), '[]'::json)
 from unnest($1::uuid[]) with ordinality u(id, n)))
 -- $1: [UUID('00000000-0000-0000-0000-000000000101'), None, UUID('00000000-0000-0000-0000-000000000200')]
