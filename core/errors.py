@@ -15,7 +15,7 @@
         ├── Forbidden               FORBIDDEN
         ├── NotFound                NOT_FOUND
         ├── LimitExceeded           LIMIT_EXCEEDED
-        ├── TooManyRequests         TOO_MANY_REQUESTS
+        ├── TooManyRequests         RATE_LIMITED
         ├── IdempotencyConflict     IDEMPOTENCY_CONFLICT
         └── Refused                 REFUSED           carries the user errors that go into a payload
 
@@ -89,7 +89,7 @@ class LimitExceeded(ClientError):
 
 
 class TooManyRequests(ClientError):
-    code = "TOO_MANY_REQUESTS"
+    code = "RATE_LIMITED"
 
 
 class IdempotencyConflict(ClientError):

@@ -86,7 +86,8 @@ class Mutation:
     Core adds `dryRun`, `idempotencyKey`, `userErrors`, `warnings` and `changeSet`.
 
     `input` are the members of its one `input` argument (none: no argument). `ability`, or the `action` on the
-    `record`, is demanded before `run` is called. Only sign-in itself is open to those not `signed_in`.
+    `record`, is demanded before `run` is called. Only sign-in itself is open to those not `signed_in`; one that is
+    `tokenless` is done whatever becomes of a token that comes with it, as an expired one does with signing in anew.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Mutation:
     action: str = ""
     ability: str = ""
     signed_in: bool = True
+    tokenless: bool = False
     plugin: str = "core"
 
 

@@ -36,6 +36,16 @@ create table if not exists crm.workspace (
 );
 """
 
+#: Nothing is lost with it in a crash but for some seconds' counting.
+ALLOWANCE = """
+create unlogged table if not exists crm.allowance (
+    key text primary key,
+    requests double precision not null,
+    cost double precision not null,
+    at timestamptz not null
+)
+"""
+
 
 async def prepare(connection: Connection, *, registry: bool) -> None:
     """Create what is missing in the connection's database; with `registry` also the table of workspaces.
@@ -56,6 +66,8 @@ async def prepare(connection: Connection, *, registry: bool) -> None:
             await _create(connection, FOLD, "the function public.crm_fold")
         if registry and not await connection.fetchval("select to_regclass('crm.workspace') is not null"):
             await _create(connection, REGISTRY, "the schema crm")
+        if registry and not await connection.fetchval("select to_regclass('crm.allowance') is not null"):
+            await _create(connection, ALLOWANCE, "the table crm.allowance")
         if not await connection.fetchval("select to_regprocedure('crm.enqueue(uuid, interval, jsonb)') is not null"):
             from core.queue import install_sql  # noqa: PLC0415 - a quarter of a second, once in a database's life
 

@@ -92,6 +92,17 @@ class Settings(BaseSettings):
     default_page_size: int = Field(50, ge=1, description="Records on a page when the query does not say")
     max_page_size: int = Field(200, ge=1, description="Most records on a page")
 
+    rate_limit_requests: int = Field(
+        60_000, ge=0, description="Requests an actor may make in rate_limit_seconds, in all processes; 0 is no limit"
+    )
+    rate_limit_cost: int = Field(
+        0, ge=0, description="Cost of the operations an actor may run in rate_limit_seconds; 0 is no limit"
+    )
+    rate_limit_anonymous: int = Field(
+        6_000, ge=0, description="Requests one address may make in rate_limit_seconds without a token; 0 is no limit"
+    )
+    rate_limit_seconds: int = Field(60, ge=1, le=86_400, description="Seconds that the rate limits are for")
+
     access_token_minutes: int = Field(15, ge=1, description="Minutes an access token is valid")
     refresh_token_days: int = Field(30, ge=1, description="Days a session can be refreshed")
 

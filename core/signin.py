@@ -158,6 +158,7 @@ MUTATIONS = (
         ),
         _SIGNED_IN,
         signed_in=False,
+        tokenless=True,
     ),
     Mutation(
         "tokenRefresh",
@@ -166,6 +167,7 @@ MUTATIONS = (
         (Argument("refreshToken", "String!", "The latest refresh token of the session."),),
         _SIGNED_IN,
         signed_in=False,
+        tokenless=True,
     ),
     Mutation("logout", "Ends the session: its tokens are worth nothing from now on.", _logout),
     Mutation(

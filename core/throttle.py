@@ -54,12 +54,12 @@ class Attempt:
         )
         rows = await connection.fetch(
             "select address, failures, locked_until from login_failure where address = any($1)",
-            [_of_login(login), _of_address(client)],
+            [_of_login(login), network(client)],
         )
         by_key = {row["address"]: row for row in rows}
         # Of a login nobody has, failures are counted too, or waiting would tell which logins exist.
         of_login: Any = user or by_key.get(_of_login(login))
-        of_address = by_key.get(_of_address(client))
+        of_address = by_key.get(network(client))
         locks = [lock for row in (of_login, of_address) if row and (lock := row["locked_until"]) is not None]
         recent = of_login and of_login["locked_until"] and of_login["locked_until"] > now - MEMORY
         failures = of_login["failures"] if recent else 0
@@ -89,7 +89,7 @@ class Attempt:
             )
 
     async def _count_address(self) -> None:
-        key = _of_address(self.client)
+        key = network(self.client)
         failures = await self.connection.fetchval(_COUNT, key, self.now, self.now - MEMORY)
         until = self.now + timedelta(seconds=_wait(failures, FREE_OF_ADDRESS))
         await self.connection.execute("update login_failure set locked_until = $2 where address = $1", key, until)
@@ -112,7 +112,7 @@ def _of_login(login: str) -> str:
     return "login:" + hashlib.sha256(login.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _of_address(client: str) -> str:
+def network(client: str) -> str:
     """One IPv4 address, or the IPv6 network that one subscriber has to himself."""
     try:
         address = ipaddress.ip_address(client.partition("%")[0])

@@ -11,8 +11,9 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
+from core.auth import ANONYMOUS
 from core.context import RequestContext, Workspace
-from core.errors import Unauthenticated
+from core.errors import TooManyRequests, Unauthenticated
 from core.http.body import Disconnected, read_body
 from core.http.compress import SMALLEST, gzip, wants_gzip
 from core.http.cors import Cors
@@ -114,18 +115,33 @@ class Endpoint:
             return await self._run(exchange, workspace, parameters)
 
     async def _run(self, exchange: Exchange, workspace: Workspace, parameters: Parameters) -> Answer:
-        actor = exchange.actor = await self._services.authenticator.actor(workspace, exchange.token)
+        services = self._services
         spoken = exchange.headers.get(b"accept-language")
-        client = exchange.scope.get("client")
+        address = exchange.scope.get("client")
+        client = address[0] if address else ""
+        refused: Unauthenticated | None = None
+        try:
+            actor = exchange.actor = await services.authenticator.actor(workspace, exchange.token)
+        except Unauthenticated as error:
+            actor, refused = ANONYMOUS, error
+        try:
+            bucket = services.allowance.take(actor, client)
+        except TooManyRequests:
+            exchange.allowed = services.allowance.standing(actor, client)
+            raise
         context = RequestContext(
             workspace,
             actor,
             exchange.request_id,
             language(spoken.decode("latin-1"), actor.locale) if spoken else actor.locale,
-            client=client[0] if client else "",
-            extra=self._services.at_hand,
+            client=client,
+            extra=services.at_hand,
         )
-        answer = await self._runner.run(context, parameters, queries_only=exchange.method == "GET")
+        try:
+            answer = await self._runner.run(context, parameters, queries_only=exchange.method == "GET", refused=refused)
+            services.allowance.charge(bucket, answer.cost)
+        finally:
+            exchange.allowed = services.allowance.headers(bucket)
         exchange.kind, exchange.operation = answer.kind, answer.operation
         exchange.codes, exchange.statements = answer.codes, answer.statements
         return answer
@@ -141,7 +157,8 @@ class Endpoint:
         return 400 if "GRAPHQL_PARSE_FAILED" in answer.codes else INVALID
 
     async def _send(self, exchange: Exchange, send: Any, status: int, body: bytes, extra: Headers) -> None:
-        headers = exchange.headers
+        headers, streamed = exchange.headers, extra is STREAM
+        extra = (*extra, *exchange.allowed)
         if exchange.method == "GET" and status == 200:
             etag = b'W/"' + hashlib.sha256(body).hexdigest()[:32].encode() + b'"'
             extra = (*extra, (b"etag", etag))
@@ -149,7 +166,7 @@ class Endpoint:
                 status, body = 304, b""
         if self._cors.on and exchange.method != "OPTIONS":
             extra = (*extra, *self._cors.headers(headers.get(b"origin")))
-        if len(body) > SMALLEST and extra is not STREAM and wants_gzip(headers.get(b"accept-encoding", b"")):
+        if len(body) > SMALLEST and not streamed and wants_gzip(headers.get(b"accept-encoding", b"")):
             body = await gzip(body)
             extra = (*extra, (b"content-encoding", b"gzip"))
         start = {"type": "http.response.start", "status": status}

@@ -39,8 +39,8 @@ class Exchange:
     """A request being answered. What is found out about it is kept here for the log and the metrics."""
 
     __slots__ = (
-        "accept", "actor", "codes", "headers", "kind", "method", "operation", "request_id", "scope", "started",
-        "statements", "workspace",
+        "accept", "actor", "allowed", "codes", "headers", "kind", "method", "operation", "request_id", "scope",
+        "started", "statements", "workspace",
     )  # fmt: skip
 
     def __init__(self, scope: Any) -> None:
@@ -56,6 +56,8 @@ class Exchange:
         self.kind = ""
         self.operation = ""
         self.codes: tuple[str, ...] = ()
+        #: The headers that tell what its actor may still ask for.
+        self.allowed: Headers = ()
         self.statements = 0
 
     def answer_headers(self, length: int, extra: Headers = ()) -> list[tuple[bytes, bytes]]:

@@ -12,7 +12,7 @@ from core.errors import ClientError
 #: operation that cannot be chosen: 400 by the specification's draft of 2023, 422 by that of 2026.
 INVALID = 400
 
-_STATUS = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "NOT_FOUND": 404, "TOO_MANY_REQUESTS": 429}
+_STATUS = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "NOT_FOUND": 404, "RATE_LIMITED": 429}
 
 Headers = tuple[tuple[bytes, bytes], ...]
 CHALLENGE: Headers = ((b"www-authenticate", b"Bearer"),)
@@ -34,8 +34,8 @@ class Refusal(Exception):
         """The refusal that an error of the caller's making amounts to."""
         status = _STATUS.get(error.code, INVALID)
         headers = CHALLENGE if status == 401 else ()
-        if status == 429 and "retry_after" in error.params:
-            headers = ((b"retry-after", str(error.params["retry_after"]).encode()),)
+        if status == 429 and (wait := error.params.get("retry_after")):
+            return cls(status, error.code, error.message, ((b"retry-after", b"%d" % wait),), retryAfter=wait)
         return cls(status, error.code, error.message, headers)
 
     @property

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
+from graphql import FieldNode, GraphQLError
 from structlog.contextvars import bound_contextvars
 
 from core.context import RequestContext
-from core.errors import ClientError, DatabaseError
+from core.errors import ClientError, DatabaseError, Unauthenticated
 from core.http.parameters import Parameters
 from core.http.refusal import INVALID, Refusal, bad_request, not_allowed
 from core.http.services import Services
@@ -38,18 +39,34 @@ class Runner:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def run(self, context: RequestContext, parameters: Parameters, *, queries_only: bool = False) -> Answer:
-        """Run one operation. Raises Refusal where it may not be run at all."""
-        with bound_contextvars(request_id=context.request_id, workspace=context.workspace.slug):
-            return await self._run(context, parameters, queries_only)
+    async def run(
+        self,
+        context: RequestContext,
+        parameters: Parameters,
+        *,
+        queries_only: bool = False,
+        refused: Unauthenticated | None = None,
+    ) -> Answer:
+        """Run one operation. Raises Refusal where it may not be run at all.
 
-    async def _run(self, context: RequestContext, parameters: Parameters, queries_only: bool) -> Answer:
+        `refused` is why the token that came with it is not good: raised unless the operation has no use for one.
+        """
+        with bound_contextvars(request_id=context.request_id, workspace=context.workspace.slug):
+            return await self._run(context, parameters, queries_only, refused)
+
+    async def _run(
+        self, context: RequestContext, parameters: Parameters, queries_only: bool, refused: Unauthenticated | None
+    ) -> Answer:
         services, workspace = self._services, context.workspace
         composition = await services.features.composition(workspace)
         query = parameters.query
         trusted_only = await services.documents.trusted_only(workspace)
         if trusted_only or parameters.hash or parameters.document_id:
             query = await self._document(context, composition, parameters, trusted_only)
+        if refused is not None and not _needs_no_token(
+            composition, composition.document(query, services.limits).operation(parameters.operation)
+        ):
+            raise refused
         if queries_only:
             operation = composition.document(query, services.limits).operation(parameters.operation)
             if isinstance(operation, Operation) and operation.kind != "query":
@@ -102,6 +119,14 @@ class Runner:
             # Apollo's clients look for this message, and for the status 200.
             raise Refusal(200, "PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound")
         return found
+
+
+def _needs_no_token(composition: Composition, operation: Operation | GraphQLError) -> bool:
+    """Whether all that an operation does is what one does without a token, such as signing in."""
+    if not isinstance(operation, Operation) or operation.kind != "mutation":
+        return False
+    tokenless = {name for name, mutation in composition.mutations.items() if mutation.tokenless} | {"__typename"}
+    return all(isinstance(s, FieldNode) and s.name.value in tokenless for s in operation.node.selection_set.selections)
 
 
 def refusal_of(error: Exception, request_id: str, workspace: str = "") -> Refusal:

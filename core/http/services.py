@@ -13,6 +13,7 @@ from core.database import Database
 from core.features import Features
 from core.files import FileStore
 from core.http.access import AccessLog
+from core.http.allowance import Allowance
 from core.http.directory import Directory
 from core.http.documents import Documents
 from core.http.metrics import Metrics
@@ -32,6 +33,7 @@ class Services:
     directory: Directory
     documents: Documents
     files: FileStore
+    allowance: Allowance
     limits: Limits
     metrics: Metrics
     access: AccessLog
@@ -93,6 +95,8 @@ async def services_over(database: Database, settings: Settings, closing: AsyncEx
     await authenticator.start()
     features = Features(database, settings)
     closing.push_async_callback(features.close)
+    allowance = Allowance(database, settings)
+    closing.push_async_callback(allowance.close)
     directory = Directory(database, Workspaces(database), settings.default_workspace)
     closing.push_async_callback(directory.close)
     await directory.open()
@@ -104,6 +108,7 @@ async def services_over(database: Database, settings: Settings, closing: AsyncEx
         directory,
         Documents(database),
         FileStore(settings),
+        allowance,
         Limits.of(settings),
         Metrics(),
         AccessLog(settings),

@@ -191,6 +191,7 @@ class Socket:
         kind, name, statements = "", "", 0
         codes: tuple[str, ...] = ()
         try:
+            bucket = self._services.allowance.take(actor, self._client)
             context = RequestContext(
                 self._workspace,
                 actor,
@@ -200,6 +201,7 @@ class Socket:
                 extra=self._services.at_hand,
             )
             answer = await self._runner.run(context, from_object(payload))
+            self._services.allowance.charge(bucket, answer.cost)
             kind, name, codes, statements = answer.kind, answer.operation, answer.codes, answer.statements
             body, request_error = answer.body, answer.request_error
         except Exception as error:  # noqa: BLE001 - the last line of defence: masked and logged
