@@ -11,12 +11,15 @@ from core.actors import find_actor
 from core.condition import Conditions
 from core.context import Actor
 from core.errors import BadInput, NotFound, Unauthenticated
+from core.grants import Reach
 from core.guards import USERS
+from core.messages import text
 from core.operations import Argument, Ask, Member, ObjectType, Query
 from core.policy import Policy, Rule
-from core.predicate import FALSE, TRUE, constant
+from core.predicate import FALSE, TRUE, Related, constant
 from core.records import Kind, Record
 from core.schema.where import uuid_or_none
+from core.sql import quote
 
 
 async def _explain(ask: Ask) -> dict[str, Any]:
@@ -46,7 +49,39 @@ async def _explain(ask: Ask) -> dict[str, Any]:
     state = "is deleted" if action == "restore" else "exists and is not deleted"
     live = _shown(Rule("state", f"the record {state}", TRUE, allows=False), exists if told else None)
     shown = [_shown(rule, held if told or rule.allows else None) for rule, held in zip(rules, holds, strict=True)]
+    for rule, about in zip(rules, shown, strict=True):
+        if rule.name == "viewer" and about["holds"] and told:
+            about["because"] = await _because(ask, policy, record, rule, actor)
     return {"allowed": exists and granted, "rules": [live, *shown]}
+
+
+async def _because(ask: Ask, policy: Policy, record: Record, rule: Rule, actor: Actor) -> list[str]:
+    """Who or what made the actor a viewer of the record that is asked about."""
+    assert isinstance(rule.predicate, Related)
+    relation, locale = rule.predicate.relation, ask.context.locale
+    conditions = Conditions(policy)
+    alias = conditions.alias()
+    table, where = conditions.source(policy.internal(relation.target), alias)
+    id_ = uuid_or_none(ask.arguments["id"])
+    where += [f"{alias}.{quote(relation.column)} = {conditions.operand(constant(id_), 'uuid')}"]
+    where += [conditions.sql(rule.predicate.part, alias)]
+    statement = (
+        f"select json_agg(json_build_array({alias}.source, team.name, u.display_name) order by {alias}.id) "
+        f"from {table} left join team on team.id = {alias}.team_id left join app_user u on u.id = {alias}.created_by "
+        f"where {' and '.join(where)}"
+    )
+    context = replace(ask.context, actor=actor)
+    found = orjson.loads(await ask.fetch(statement, [source({}, context) for source in conditions.parameters.sources]))
+    said = []
+    names = ask.policy.grants.reach("User", "read") is not Reach.NONE
+    for source, team, by in found:
+        if source in record.type.viewer_sources:
+            key = f"viewer_{source}_team" if team else f"viewer_{source}"
+            said.append(text(key, locale, team=team, by=by if by and names else text("somebody", locale)))
+    sources = {source for source, _, _ in found}
+    for plugin, reasons in await ask.hooks.call("explain_viewer", record=record, id=id_, actor=actor, ask=ask):
+        said += reasons if plugin in sources else ()
+    return list(dict.fromkeys(said))
 
 
 def _asked(ask: Ask) -> tuple[Record, str]:
@@ -93,7 +128,7 @@ def _is_deleted(record: Record, alias: str) -> str:
 
 
 def _shown(rule: Rule, holds: bool | None) -> dict[str, Any]:
-    return {"name": rule.name, "description": rule.description, "allows": rule.allows, "holds": holds}
+    return {"name": rule.name, "description": rule.description, "allows": rule.allows, "holds": holds, "because": []}
 
 
 OBJECTS = (
@@ -117,6 +152,7 @@ OBJECTS = (
             Member("description", "String!", "What it says."),
             Member("allows", "Boolean!", "True where it lets in, false where it is a condition for all."),
             Member("holds", "Boolean", "Whether it holds for this record; null where that is not disclosed."),
+            Member("because", "[String!]!", "Who or what made the user a viewer, for people; empty for other rules."),
         ),
     ),
 )

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from core.changes import Batch, ChangeSet, Committed
+    from core.context import Actor
     from core.jobs import JobType
-    from core.operations import Mutation, ObjectType, Query
+    from core.operations import Ask, Mutation, ObjectType, Query
     from core.predicate import Predicate
     from core.records import Catalog, EnumType, Extension, Record, RecordType
     from core.rows import Fault
@@ -119,6 +122,16 @@ async def changed(batch: Batch, changes: ChangeSet, settings: Any) -> None:
 
     Called: once per written batch. Further writes go through `changes` and are part of the same change set. An
     error rolls the whole change set back. Since: 0.1.
+    """
+
+
+@hookspec
+async def explain_viewer(record: Record, id: UUID, actor: Actor, ask: Ask, settings: Any) -> Sequence[str]:  # type: ignore[empty-body]  # noqa: A002
+    """Say in words through what of the plugin's an actor sees a record, for `accessExplain`.
+
+    Called: where the actor is a viewer of the record by this plugin (`Extension.lets_in`). Return: one text for each
+    reason, in the language of `ask.context`, telling nothing that the asking may not know. An error fails the query.
+    Since: 0.1.
     """
 
 

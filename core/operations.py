@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from core.arguments import Argument as Given
     from core.changes import ChangeSet
     from core.context import RequestContext
+    from core.hooks import Hooks
     from core.policy import Policy
 
 
@@ -133,6 +134,7 @@ class Ask:
     fetch: Callable[..., Awaitable[Any]]
     given: Callable[[str], Given | None]
     variables: dict[str, Any]
+    hooks: Hooks
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,8 @@ class Policy:
         if t.follows:
             # Links and journal rows have no grants of their own: whoever reached their record reads them.
             allowed: Predicate = TRUE if reached else FALSE
+            if reached and reached != "system" and record.viewer_sources:
+                allowed = _counted(record)
             if reached and t.about and reached != record.fields[t.about[1]].column:
                 allowed = self._about(record, *t.about)
             rules.append(Rule("follows", "belongs to a record that may be read", allowed))
@@ -199,6 +201,7 @@ class Policy:
             Compare(link.fields["teamId"], "in", TEAMS),
             Compare(link.fields["everyone"], "eq", constant(True)),
         )
+        named = all_of(named, _counted(link))
         if action != "read":
             named = all_of(named, Compare(link.fields["canEdit"], "eq", constant(True)))
         return Related(relation, "some", named, guarded=False)
@@ -206,6 +209,11 @@ class Policy:
 
 def _column(column: str) -> Field:
     return Field("owner", Kind.ID, "Owner.", column=column)
+
+
+def _counted(link: Record) -> Predicate:
+    """The viewers that count: those of core's own sources and of the plugins that are switched on."""
+    return Compare(link.fields["source"], "in", constant(link.viewer_sources))
 
 
 def _owned(record: Record, reach: Reach) -> Predicate:

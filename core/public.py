@@ -78,6 +78,7 @@ from core.ruleexplain import EXPLANATION, explain_rule
 from core.rules import Rule, RuleSet, compile_rule, system_policy
 from core.schema.audit import AUDIT, AUDITORS, CREATED_AT, CREATED_BY, ID
 from core.schema.mutations import bulk_target, one_target
+from core.schema.transfer import give
 from core.schema.where import condition as where_condition
 from core.schema.where import uuid_or_none
 from core.sql import quote
@@ -172,6 +173,7 @@ __all__ = [
     "explain_rule",
     "files_of",
     "from_context",
+    "give",
     "hookimpl",
     "logger",
     "new_id",

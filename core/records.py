@@ -205,7 +205,8 @@ class Computed:
     """A field computed in Python, for a whole batch at once, from other fields of the same records.
 
     `resolve` gets one dict of the `requires` fields (JSON values, by field name) per record, in order, and
-    returns as many JSON values. It runs after the statement, once per place in the query.
+    returns as many JSON values; a to-many relation among them stands for how many of its records the actor may read.
+    It runs after the statement, once per place in the query.
     """
 
     name: str
@@ -234,7 +235,8 @@ class Invariant:
 class RecordType:
     """A declared kind of record: a Piccolo table plus the fields and relations it shows.
 
-    `owner` is the column of the owning user and `viewers` the link type that lists who else may see a row;
+    `owner` is the column of the owning user and `viewers` the relation that lists who else may see a row, each for
+    one of `viewer_sources` or for a plugin whose extension lets viewers in;
     `ability` is demanded, besides the grants, of whoever writes. `parent` names the to-one relation a child follows
     in policy; a type that `follows` has no grants at all and is read by whoever reached it through a relation (links,
     journal rows), and where it tells of records of other types, `about` names its fields for their type and id, so
@@ -253,6 +255,7 @@ class RecordType:
     computed: tuple[Computed, ...] = ()
     owner: str = ""
     viewers: str = ""
+    viewer_sources: tuple[str, ...] = ()
     parent: str = ""
     actions: tuple[str, ...] = ("read", "create", "update", "delete", "restore")
     exposed: bool = True
@@ -280,13 +283,18 @@ class RecordType:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """What a plugin adds to a record type it does not own: read-only fields, relations, filters, computed fields."""
+    """What a plugin adds to a record type it does not own: read-only fields, relations, filters, computed fields.
+
+    With `lets_in` the plugin also makes viewers of such records. They have its name as their `source`, and count as
+    long as it is switched on; purging it removes them.
+    """
 
     record: str
     fields: tuple[Field, ...] = ()
     relations: tuple[Relation, ...] = ()
     filters: tuple[Filter, ...] = ()
     computed: tuple[Computed, ...] = ()
+    lets_in: bool = False
 
 
 Part = TypeVar("Part", Field, ToOne, ToMany, Filter, Computed)
@@ -294,7 +302,10 @@ Part = TypeVar("Part", Field, ToOne, ToMany, Filter, Computed)
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record type as one feature set composes it: its own declaration plus everything added to it, by name."""
+    """A record type as one feature set composes it: its own declaration plus everything added to it, by name.
+
+    `viewer_sources` are the sources of the viewers that count, for a type with viewers and for that of its viewers.
+    """
 
     type: RecordType
     fields: Mapping[str, Field]
@@ -302,6 +313,7 @@ class Record:
     to_many: Mapping[str, ToMany]
     filters: Mapping[str, Filter]
     computed: Mapping[str, Computed]
+    viewer_sources: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -363,11 +375,13 @@ class Catalog:
                 raise CompositionError(f"record type name {t.name!r} ({t.plural!r}) of {t.plugin} is not usable")
             declared[t.name] = plurals[t.plural] = t
         added: dict[str, list[Extension]] = {}
+        extensions = tuple(extensions)
         for plugin, extension in extensions:
             if extension.record not in declared:
                 raise CompositionError(f"{plugin} extends {extension.record!r}, which no one declares")
             added.setdefault(extension.record, []).append(_owned(extension, plugin))
-        catalog = cls({name: _compose(t, added.get(name, [])) for name, t in declared.items()})
+        sources = _viewer_sources(declared, extensions)
+        catalog = cls({name: _compose(t, added.get(name, []), sources.get(name, ())) for name, t in declared.items()})
         for record in catalog.records.values():
             relations: list[Relation] = [*record.to_one.values(), *record.to_many.values()]
             for relation in relations:
@@ -386,6 +400,22 @@ class Catalog:
         return catalog
 
 
+def _viewer_sources(
+    declared: Mapping[str, RecordType], extensions: Iterable[tuple[str, Extension]]
+) -> dict[str, tuple[str, ...]]:
+    """The sources of viewers that count, for each type that has viewers and for that of its viewers."""
+    sources = {t.name: t.viewer_sources for t in declared.values() if t.viewers}
+    for plugin, extension in extensions:
+        if extension.lets_in:
+            if extension.record not in sources:
+                raise CompositionError(f"{plugin} lets viewers in to {extension.record!r}, which has none")
+            sources[extension.record] += (plugin,)
+    for name in tuple(sources):
+        link = next(r.target for r in declared[name].relations if r.name == declared[name].viewers)
+        sources[link] = sources[name]
+    return sources
+
+
 def _owned(extension: Extension, plugin: str) -> Extension:
     """The extension with its contributor's name on every part; stored columns are refused."""
     for f in extension.fields:
@@ -399,10 +429,11 @@ def _owned(extension: Extension, plugin: str) -> Extension:
         tuple(replace(x, plugin=plugin) for x in extension.relations),
         tuple(replace(x, plugin=plugin) for x in extension.filters),
         tuple(replace(x, plugin=plugin) for x in extension.computed),
+        extension.lets_in,
     )
 
 
-def _compose(t: RecordType, extensions: Sequence[Extension]) -> Record:
+def _compose(t: RecordType, extensions: Sequence[Extension], viewer_sources: tuple[str, ...]) -> Record:
     names: dict[str, str] = {}
     filter_names: dict[str, str] = {"and": "core", "or": "core", "not": "core"}
 
@@ -445,6 +476,6 @@ def _compose(t: RecordType, extensions: Sequence[Extension]) -> Record:
             filters[x.name] = x
     for c in computed.values():
         for name in c.requires:
-            if name not in fields:
+            if name not in fields and name not in to_many:
                 raise CompositionError(f"{t.name}.{c.name} of {c.plugin} requires {name!r}, which no one declares")
-    return Record(t, fields, to_one, to_many, filters, computed)
+    return Record(t, fields, to_one, to_many, filters, computed, viewer_sources)

@@ -29,6 +29,7 @@ from core.messages import text
 from core.piccolo_app import APP_CONFIG
 from core.plugins import Plugin
 from core.pool import Connection, Pool
+from core.predicate import Compare, constant
 
 if TYPE_CHECKING:
     from core.database import Database
@@ -112,7 +113,7 @@ class Switch:
             await self._notify(connection, context)
 
     async def purge(self, connection: Connection, context: RequestContext, name: str) -> None:
-        """Drop the tables of a plugin that is switched off, with the permissions on its records.
+        """Drop the tables of a plugin that is switched off, with the permissions on its records and its viewers.
 
         Every process is given two seconds from the switching off to let go of it. Raises Refused where it is on,
         unknown or broken, or where another plugin that requires it has data; MigrationError where one of its
@@ -222,12 +223,18 @@ class Switch:
 
     @staticmethod
     async def _withdraw(changes: ChangeSet, composed: Composed, name: str) -> None:
-        """Remove all permissions and field rules on the plugin's records."""
+        """Remove all permissions and field rules on the plugin's records, and the viewers whom it let in."""
         types = [t.name for t in composed.record_types.get(name, ())]
         for record, table in (("PermissionGrant", "permission_grant"), ("FieldRule", "field_rule")):
             rows = await changes.connection.fetch(f"select id from {table} where record_type = any($1::text[])", types)
             if rows:
                 await changes.delete(record, Target(ids=tuple(row["id"] for row in rows)))
+        catalog = composed.composition.catalog
+        for viewed in catalog:
+            if name in viewed.viewer_sources and viewed.type.viewers:
+                link = catalog[viewed.to_many[viewed.type.viewers].target]
+                let_in = Compare(link.fields["source"], "eq", constant(name))
+                await changes.delete(link.name, Target(predicate=let_in))
         await changes.finish()
 
     @staticmethod

@@ -327,6 +327,7 @@ def _rows(dice: random.Random) -> Iterable[tuple[str, dict[str, Any]]]:  # noqa:
                 "customer_id": customer,
                 **({who[0]: who[1]} if who else {"everyone": True}),
                 "can_edit": dice.random() < 0.5,
+                "source": "lost_plugin" if links % 6 == 0 else ("share", "transfer")[links % 2],
                 "created_at": moment(),
                 "created_by": dice.choice((None, *people)),
             },

@@ -148,12 +148,19 @@ class Reference:
         return any(
             v["everyone"] or v["user_id"] == self.me or v["team_id"] in self.teams
             for v in self.rows["customer_viewer"]
-            if v["customer_id"] == row["id"] and (v["can_edit"] or action == "read")
+            if v["customer_id"] == row["id"] and (v["can_edit"] or action == "read") and self.counts(v)
         )
+
+    @staticmethod
+    def counts(viewer: Row) -> bool:
+        """Whether a viewer counts: one whom a plugin let in does so only while that is on, and here none is."""
+        return viewer["source"] in ("share", "transfer")
 
     def all(self, record: Record, *, deleted: bool = False) -> list[Row]:
         """The rows of a type that the actor may read; deleted ones as far as he may restore them."""
         rows = self.rows[record.type.tablename]
+        if record.name == "CustomerViewer":
+            rows = [r for r in rows if self.counts(r)]
         if deleted:
             gone = [r for r in rows if r.get("deleted_at") is not None and self.may(record, r)]
             return [r for r in gone if self._decide(record, r, "restore")]

@@ -12,7 +12,7 @@ from typing import Any
 from core.condition import Conditions, column_sql
 from core.errors import BadInput, CompositionError
 from core.policy import Policy
-from core.predicate import Compare, Operand, Predicate
+from core.predicate import TRUE, Compare, Operand, Predicate
 from core.records import Catalog, Computed, Field, Kind, Record, ToMany, ToOne
 from core.schema.aggregate import aggregate, grouped
 from core.schema.page import connection
@@ -166,7 +166,14 @@ class Reader(Conditions):
 
     def _computed(self, record: Record, computed: Computed, alias: str, path: tuple[str, ...]) -> str:
         self.slots.append(Slot(path, computed))
-        return json_object([(name, self.value(record, record.fields[name], alias)) for name in computed.requires])
+        return json_object([(name, self._required(record, name, alias)) for name in computed.requires])
+
+    def _required(self, record: Record, name: str, alias: str) -> str:
+        if name in record.fields:
+            return self.value(record, record.fields[name], alias)
+        relation = record.to_many[name]
+        scope = self.policy.scope(relation.target, reached=relation.route)
+        return self.exists(scope, self.link(relation, alias), TRUE, "count(*)")
 
 
 def root_of(catalog: Catalog, selection: Selection) -> Callable[[Reader], str] | None:

@@ -8,13 +8,17 @@ from typing import Any
 from core import tables
 from core.records import EnumType, Field, Kind, RecordType, ToMany, ToOne
 from core.schema.audit import AUDIT, AUDITORS, CREATED_AT, CREATED_BY, ID
-from core.schema.formerowner import FormerOwner
+from core.schema.formerowner import KEPT, FormerOwner
 
 KIND = EnumType(
     "CustomerKind",
     "What a customer is.",
     {"PERSON": "A private person.", "ORGANISATION": "A company, an authority or another organisation."},
 )
+
+
+#: The source of viewers who were let in by hand.
+SHARED = "share"
 
 
 async def next_codes(connection: Any, rows: Sequence[Any]) -> list[str]:
@@ -203,6 +207,7 @@ CUSTOMER = RecordType(
     ),
     owner="owner_id",
     viewers="viewers",
+    viewer_sources=(SHARED, KEPT),
     invariant=FormerOwner(),
     actions=(
         "read",
@@ -245,9 +250,9 @@ CUSTOMER_VIEWER = RecordType(
         Field(
             "source",
             Kind.TEXT,
-            "What let them in: `share` for sharing by hand, else the name of the plugin that did.",
+            "What let them in: `share` by hand, `transfer` as the former owner, else the name of the plugin that did.",
             required=True,
-            default="share",
+            default=SHARED,
             max_length=100,
             labels={"vi": "Nguồn chia sẻ", "en": "Source"},
         ),

@@ -255,6 +255,7 @@ class _Executor(Executor):  # type: ignore[type-arg]
             running.fetch,
             lambda way: _part_of(selection, way),
             running.variables,
+            running.composition.hooks,
         )
         return await query.resolve(ask)
 

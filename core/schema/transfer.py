@@ -6,7 +6,7 @@ editing the owner field never keeps him.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -78,22 +78,35 @@ def _transfer(record: Record) -> Any:
         owner = uuid_or_none(call.input["ownerId"])
         if owner is None and call.input["ownerId"] is not None:
             raise BadInput("ownerId is not a UUID")
-        former: dict[UUID | int, str] = {}
-
-        def values(row: Row) -> Mapping[str, Any]:
-            before = (row.before or {}).get("ownerId")
-            if before and before != str(owner):
-                former[row.id] = before
-            return {"ownerId": owner}
-
-        given = await call.changes.update(record.name, bulk_target(call, record), values, actions=("transfer",))
-        if call.input.get("keepPreviousOwnerAsViewer"):
-            kept = [(id_, "userId", former[id_]) for id_ in given if id_ in former]
-            # Whoever gave a customer away no longer sees it, but may say who still does.
-            await let_see(call.changes.system(), record, kept, source=KEPT)
+        keep = bool(call.input.get("keepPreviousOwnerAsViewer"))
+        await give(call.changes, record, bulk_target(call, record), lambda _: owner, keep=keep)
         return counted(call)
 
     return run
+
+
+async def give(
+    changes: ChangeSet, record: Record, target: Target, owner: Callable[[UUID], UUID | None], *, keep: bool = False
+) -> list[UUID]:
+    """Transfer records, each to the owner that is said by its id (None is nobody); returns the ids of those given.
+
+    With `keep` the previous owners stay viewers. The actor must be allowed to transfer each of the records.
+    """
+    former: dict[UUID | int, str] = {}
+
+    def values(row: Row) -> Mapping[str, Any]:
+        after = owner(row.id)  # type: ignore[arg-type]
+        before = (row.before or {}).get("ownerId")
+        if before and before != str(after):
+            former[row.id] = before
+        return {"ownerId": after}
+
+    given = await changes.update(record.name, target, values, actions=("transfer",))
+    if keep:
+        kept = [(id_, "userId", former[id_]) for id_ in given if id_ in former]
+        # Whoever gave a customer away no longer sees it, but may say who still does.
+        await let_see(changes.system(), record, kept, source=KEPT)
+    return given
 
 
 def _add(record: Record) -> Any:
@@ -112,7 +125,11 @@ def _remove(record: Record) -> Any:
         existing = await _existing(call.changes, record, ids)
         link = record.to_many[record.type.viewers].target
         who = set(_who(call))
-        gone = [id_ for (_, field, value, _), (id_, _) in existing.items() if (field, value) in who]
+        # What plugins let in stays: theirs is another reason to see it.
+        own = record.type.viewer_sources
+        gone = [
+            id_ for (_, field, value, source), (id_, _) in existing.items() if (field, value) in who and source in own
+        ]
         await call.changes.delete(link, Target(ids=tuple(gone)))
         return counted(call)
 
