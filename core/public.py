@@ -77,6 +77,7 @@ from core.rulebook import Rulebook, StoredRule
 from core.ruleexplain import EXPLANATION, explain_rule
 from core.rules import Rule, RuleSet, compile_rule, system_policy
 from core.schema.audit import AUDIT, AUDITORS, CREATED_AT, CREATED_BY, ID
+from core.schema.journal import SOURCE as CHANGE_SOURCE
 from core.schema.mutations import bulk_target, one_target
 from core.schema.transfer import give
 from core.schema.where import condition as where_condition
@@ -86,6 +87,7 @@ from core.sql import quote
 __all__ = [
     "AUDIT",
     "AUDITORS",
+    "CHANGE_SOURCE",
     "CREATED_AT",
     "CREATED_BY",
     "ENGINE",

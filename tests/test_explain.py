@@ -86,6 +86,44 @@ async def test_viewer_is_let_in_to_read_or_to_edit(desk: Desk) -> None:
     assert await explain(desk, "an", id_, "binh", "delete") == (False, {"state": True, "role": False, "read": True})
 
 
+async def test_a_viewer_is_told_who_let_him_in(desk: Desk) -> None:
+    id_, team = await customer(desk, "chi"), new_id()
+    await desk.row("insert into team (id, name) values ($1, $2)", team, f"Bắc {team}")
+    await desk.row(
+        "insert into team_member (id, team_id, user_id) values ($1, $2, $3)", new_id(), team, desk.users["binh"]
+    )
+    share = """insert into customer_viewer (id, customer_id, user_id, team_id, source, created_by)
+        values ($1, $2, $3, $4, $5, $6)"""
+    an, binh, chi = (desk.users[name] for name in ("an", "binh", "chi"))
+    for user, in_team, source, by in (
+        (binh, None, "share", chi), (None, team, "share", an), (binh, None, "transfer", None), (an, None, "share", chi),
+    ):  # fmt: skip
+        await desk.row(share, new_id(), id_, user, in_team, source, by)
+    query = """query($id: ID!, $userId: ID) { accessExplain(record: "Customer", id: $id, userId: $userId) {
+      rules { name because } } }"""
+    answer = await desk.do(query, await desk.token("an"), id=str(id_), userId=str(binh))
+    assert {r["name"]: r["because"] for r in answer["rules"]} == {
+        "state": [],
+        "role": [],
+        "viewer": [
+            "Shared by Chi", f"Shared by An with the team Bắc {team}",
+            "Kept as a viewer when it was given away by somebody",
+        ],
+    }  # fmt: skip
+
+
+async def test_a_viewer_of_a_plugin_that_is_not_on_counts_for_nothing(desk: Desk) -> None:
+    id_ = await customer(desk, "chi")
+    share = "insert into customer_viewer (id, customer_id, user_id, can_edit, source) values ($1, $2, $3, true, $4)"
+    await desk.row(share, new_id(), id_, desk.users["binh"], "some_pool")
+    assert await explain(desk, "an", id_, "binh") == (False, {"state": True, "role": False, "viewer": False})
+    assert await desk.do("query($id: ID!) { customer(id: $id) { id } }", await desk.token("binh"), id=str(id_)) is None
+    found = await desk.do(
+        "query($id: ID!) { customer(id: $id) { viewers { totalCount } } }", await desk.token("an"), id=str(id_)
+    )
+    assert found["viewers"]["totalCount"] == 0
+
+
 async def test_manager_reaches_his_team(desk: Desk) -> None:
     id_ = await customer(desk, "binh")
     assert (await explain(desk, "an", id_, "mai"))[0] is False
