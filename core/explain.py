@@ -79,7 +79,7 @@ async def _because(ask: Ask, policy: Policy, record: Record, rule: Rule, actor: 
             key = f"viewer_{source}_team" if team else f"viewer_{source}"
             said.append(text(key, locale, team=team, by=by if by and names else text("somebody", locale)))
     sources = {source for source, _, _ in found}
-    for plugin, reasons in await ask.hooks.call("explain_viewer", record=record, id=id_, actor=actor, ask=ask):
+    for plugin, reasons in await ask.hooks.call("explain_viewer", record=record, record_id=id_, actor=actor, ask=ask):
         said += reasons if plugin in sources else ()
     return list(dict.fromkeys(said))
 

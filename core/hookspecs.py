@@ -126,7 +126,7 @@ async def changed(batch: Batch, changes: ChangeSet, settings: Any) -> None:
 
 
 @hookspec
-async def explain_viewer(record: Record, id: UUID, actor: Actor, ask: Ask, settings: Any) -> Sequence[str]:  # type: ignore[empty-body]  # noqa: A002
+async def explain_viewer(record: Record, record_id: UUID, actor: Actor, ask: Ask, settings: Any) -> Sequence[str]:  # type: ignore[empty-body]
     """Say in words through what of the plugin's an actor sees a record, for `accessExplain`.
 
     Called: where the actor is a viewer of the record by this plugin (`Extension.lets_in`). Return: one text for each

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from core.features import Features
 from core.grants import Reach
 from core.jobs import job_types
 from core.plugins import PluginRegistry
+from core.rows import new_id
 from tests.broken_plugins.good.hooks import SEEN
 from tests.switching import Desk, actor
 
@@ -111,6 +113,34 @@ async def test_hook_switched_on(desk: Desk) -> None:
     off = await desk.fetch("select at from feature where plugin = 'good'")
     await desk.features.enable(desk.workspace, "good", settings)
     assert SEEN[-1] == ("switched_on", off)
+
+
+async def test_hook_explain_viewer(desk: Desk) -> None:
+    id_ = await desk.customer("Seen by a plugin's viewer")
+    binh = replace(actor({("Customer", "read"): Reach.OWN}, user_id=new_id()), login="binh")
+    await desk.fetch("insert into app_user (id, login, display_name) values ($1, 'binh', 'Binh')", binh.user_id)
+    insert = "insert into customer_viewer (id, customer_id, everyone, source) values ($1, $2, true, $3)"
+    await desk.fetch(insert, new_id(), id_, "good")
+    seen = "query($id: ID!) { customer(id: $id) { id viewers { totalCount } } }"
+    explain = """query($id: ID!) { accessExplain(record: "Customer", id: $id) { rules { name holds because } } }"""
+
+    async def because() -> list[str]:
+        rules = (await desk.do(explain, binh, id=id_))["rules"]
+        return next(rule["because"] for rule in rules if rule["name"] == "viewer")
+
+    assert await desk.do(seen, binh, id=id_) == {"id": id_, "viewers": {"totalCount": 1}}
+    assert await because() == ["good lets binh in to this Customer"]
+    await desk.features.disable(desk.workspace, "good")
+    assert await desk.do(seen, binh, id=id_) is None
+    assert await because() == []
+    await desk.features.enable(desk.workspace, "good")
+    assert await desk.do(seen, binh, id=id_) is not None
+    await desk.fetch(insert, new_id(), id_, "share")
+    await desk.features.purge(desk.workspace, "good")
+    assert (
+        await desk.fetch("select string_agg(source, ' ') from customer_viewer where customer_id = $1", id_) == "share"
+    )
+    await desk.features.enable(desk.workspace, "good", {"hidden": "Hidden", "refused": "Refused"})
 
 
 async def test_a_warning_lets_the_row_through(desk: Desk) -> None:

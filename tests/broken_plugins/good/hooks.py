@@ -45,7 +45,7 @@ def extensions(settings):
     shout = Field(
         "shout", Kind.TEXT, "The name in capitals.", sql=lambda alias: f"upper({alias}.name)", filterable=False
     )
-    return [Extension("Customer", fields=(shout,))]
+    return [Extension("Customer", fields=(shout,), lets_in=True)]
 
 
 @hookimpl
@@ -140,6 +140,11 @@ async def changed(batch, changes, settings):
 async def switched_on(changes, since, settings):
     assert await changes.connection.fetchval("select enabled from feature where plugin = 'good'")
     SEEN.append(("switched_on", since))
+
+
+@hookimpl
+async def explain_viewer(record, record_id, actor, ask):
+    return [f"good lets {actor.login} in to this {record.name}"]
 
 
 @hookimpl
