@@ -14,7 +14,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -130,23 +129,19 @@ def _add_fields(server: Server, facts: Facts) -> list[str]:
         userErrors { code message } } }"""
     for name in names:
         body = json.dumps({"query": create, "variables": {"name": name}}).encode()
-        answer = servers.post(server.url, body, facts.authorization)
-        if answer.get("errors") or answer["data"]["customFieldCreate"]["userErrors"]:
-            sys.exit(f"the field {name} cannot be made: {answer}")
+        made = servers.post(server.url, body, facts.authorization)
+        if made.get("errors") or made["data"]["customFieldCreate"]["userErrors"]:
+            sys.exit(f"the field {name} cannot be made: {made}")
     newest = servers.post(server.url, _asked("{ customers(first: 50) { nodes { id } } }"), facts.authorization)
     ids = [n["id"] for n in newest["data"]["customers"]["nodes"]]
     values = ", ".join(f"{name}: {i}" for i, name in enumerate(names))
     update = f"""mutation($ids: [ID!]!) {{
       customersBulkUpdate(input: {{target: {{ids: $ids}}, set: {{{values}}}}}) {{ counts }} }}"""
     body = json.dumps({"query": update, "variables": {"ids": ids}}).encode()
-    answer: Any = None
-    for _ in range(300):
-        answer = servers.post(server.url, body, facts.authorization)
-        if not answer.get("errors"):
-            return names
-        # The composition with the last of them is still being made.
-        time.sleep(0.1)
-    sys.exit(f"the fields cannot be set: {str(answer)[:500]}")
+    answer = servers.post(server.url, body, facts.authorization)
+    if answer.get("errors"):
+        sys.exit(f"the fields cannot be set: {str(answer)[:500]}")
+    return names
 
 
 async def _grow(dsn: str, schema: str, size: int) -> None:

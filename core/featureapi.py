@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import orjson
 
 from core.changes import Target
+from core.context import RequestContext
 from core.contributions import Operations
 from core.customfields import COLUMNS, CUSTOM_FIELD, RECORD
 from core.customrules import ABILITY as CUSTOM_FIELDS
@@ -51,11 +55,18 @@ PLUGIN = ObjectType(
 _NAME = Argument("name", "String!", "The plugin.")
 _PLUGIN = (Member("plugin", "Plugin", "The plugin as it stands now, null where this was refused."),)
 _CUSTOM = (Member("customField", RECORD, "The custom field, null where this was refused."),)
-_SOON = "Every server follows within a second."
+_SOON = "This server follows at once, every other within a second."
+#: The longest that an answer waits for this server to follow.
+FOLLOW_SECONDS = 5.0
 
 
 def operations_of(features: Features) -> Operations:
     """The queries and mutations of one process's features."""
+
+    async def follow(context: RequestContext) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FOLLOW_SECONDS):
+                await features.refresh(context.workspace)
 
     async def plugins(ask: Ask) -> list[dict[str, Any]]:
         return [_shown(s) for s in await features.status(ask.context.workspace)]
@@ -93,32 +104,35 @@ def operations_of(features: Features) -> Operations:
                 _custom_fields,
             ),
         ),
-        mutations=(
-            Mutation(
-                "pluginEnable",
-                f"Switches a plugin on, or changes the settings of one that is on. {_SOON}",
-                enable,
-                (_NAME, Argument("settings", "JSON", "All its settings; left out, it keeps those it has.")),
-                _PLUGIN,
-                ability=ABILITY,
-            ),
-            Mutation(
-                "pluginDisable",
-                f"Switches a plugin off; its data is kept. {_SOON}",
-                disable,
-                (_NAME,),
-                _PLUGIN,
-                ability=ABILITY,
-            ),
-            Mutation(
-                "pluginPurge",
-                "Drops the tables and all data of a plugin that is switched off. It cannot be undone.",
-                purge,
-                (_NAME, Argument("confirm", "String!", "The plugin's name once more.")),
-                _PLUGIN,
-                ability=ABILITY,
-            ),
-            *_CUSTOM_FIELD_MUTATIONS,
+        mutations=tuple(
+            replace(mutation, after=follow)
+            for mutation in (
+                Mutation(
+                    "pluginEnable",
+                    f"Switches a plugin on, or changes the settings of one that is on. {_SOON}",
+                    enable,
+                    (_NAME, Argument("settings", "JSON", "All its settings; left out, it keeps those it has.")),
+                    _PLUGIN,
+                    ability=ABILITY,
+                ),
+                Mutation(
+                    "pluginDisable",
+                    f"Switches a plugin off; its data is kept. {_SOON}",
+                    disable,
+                    (_NAME,),
+                    _PLUGIN,
+                    ability=ABILITY,
+                ),
+                Mutation(
+                    "pluginPurge",
+                    "Drops the tables and all data of a plugin that is switched off. It cannot be undone.",
+                    purge,
+                    (_NAME, Argument("confirm", "String!", "The plugin's name once more.")),
+                    _PLUGIN,
+                    ability=ABILITY,
+                ),
+                *_CUSTOM_FIELD_MUTATIONS,
+            )
         ),
         objects=(STATE, PLUGIN),
     )

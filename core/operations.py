@@ -89,6 +89,7 @@ class Mutation:
     `input` are the members of its one `input` argument (none: no argument). `ability`, or the `action` on the
     `record`, is demanded before `run` is called. Only sign-in itself is open to those not `signed_in`; one that is
     `tokenless` is done whatever becomes of a token that comes with it, as an expired one does with signing in anew.
+    `after` is called once what was done is committed, before the answer goes out; it must not fail.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Mutation:
     ability: str = ""
     signed_in: bool = True
     tokenless: bool = False
+    after: Callable[[RequestContext], Awaitable[None]] | None = None
     plugin: str = "core"
 
 

@@ -52,8 +52,14 @@ async def empty(database: Database, new_workspace: NewWorkspace) -> AsyncIterato
 async def define(desk: Desk, name: str, kind: str, record: str = "Customer", **values: Any) -> str:
     made = await desk.do(CREATE, input={"recordType": record, "name": name, "kind": kind, **values})
     assert made["userErrors"] == []
-    await desk.features.refresh(desk.workspace)
     return made["customField"]["id"]
+
+
+async def test_who_makes_a_field_can_use_it_at_once(desk: Desk) -> None:
+    await define(desk, "atOnce", "INTEGER")
+    made = await desk.do(CUSTOMER.replace("customer { id }", "customer { atOnce }"), input={
+        "name": "x", "kind": "PERSON", "atOnce": 7})  # fmt: skip
+    assert made["customer"] == {"atOnce": 7}
 
 
 async def refusal(desk: Desk, query: str, **values: Any) -> tuple[str, str]:

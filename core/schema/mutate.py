@@ -138,6 +138,8 @@ class Mutator:
                 # Other processes hear of it by NOTIFY; this one does not wait for that.
                 auth.forget(running.context.workspace.slug)
             await running.composition.hooks.announce("committed", change_set=committed)
+        if mutation.after is not None:
+            await mutation.after(running.context)
         return orjson.Fragment(answer)
 
     @staticmethod
