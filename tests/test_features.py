@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from core import contributions, hookspecs
+from core import contributions
 from core.context import Workspace
 from core.contributions import Chosen, FeatureSet, compose
 from core.database import Database
@@ -466,16 +466,7 @@ async def test_an_erased_and_recreated_workspace_is_another_one(
     assert "shout" not in (await features.composition(second)).sdl
 
 
-# Hooks: each has a test with its name
-
-
-@pytest.fixture(scope="module")
-async def good(database: Database, session_workspace: NewWorkspace) -> AsyncIterator[Desk]:
-    """A workspace with the plugin `good`, for tests that change none of its settings."""
-    desk = Desk(database, Features(database, registry=registry_of("good")), await session_workspace())
-    await desk.features.enable(desk.workspace, "good")
-    yield desk
-    await desk.features.close()
+# Hooks that fail (what each hook does is in test_hooks.py)
 
 
 @pytest.fixture
@@ -483,13 +474,7 @@ def fresh(make: Any, database: Database, workspace: Workspace) -> Desk:
     return Desk(database, make("good", "follows"), workspace)
 
 
-def test_every_hook_has_a_test() -> None:
-    hooks = {name for name, value in vars(hookspecs).items() if hasattr(value, "crm_spec")}
-    assert hooks
-    assert {f"test_hook_{name}" for name in hooks} <= set(globals())
-
-
-async def test_hook_record_types(make: Any, database: Database, workspace: Workspace) -> None:
+async def test_a_plugin_s_record_type_has_its_own_table(make: Any, database: Database, workspace: Workspace) -> None:
     desk = Desk(database, make("own_table"), workspace)
     await desk.features.enable(workspace, "own_table")
     await desk.do('mutation { thingCreate(input: {name: "one"}) { userErrors { code } } }')
@@ -497,38 +482,7 @@ async def test_hook_record_types(make: Any, database: Database, workspace: Works
     assert (await desk.features.composition(workspace)).catalog["Thing"].type.plugin == "own_table"
 
 
-async def test_hook_extensions(good: Desk) -> None:
-    await good.customer("An")
-    assert (await good.do(SHOUT))["nodes"] == [{"name": "An", "shout": "AN"}]
-
-
-async def test_hook_object_types(good: Desk) -> None:
-    assert "type GoodGreeting" in (await good.features.composition(good.workspace)).sdl
-
-
-async def test_hook_queries(good: Desk) -> None:
-    assert await good.do("{ goodGreeting { text } }") == {"text": "hello"}
-
-
-async def test_hook_mutations(good: Desk) -> None:
-    assert await good.do('mutation { goodEcho(input: {text: "hi"}) { text } }') == {"text": "hi"}
-
-
-async def test_hook_abilities(good: Desk) -> None:
-    abilities = (await good.features.composed(good.workspace)).abilities
-    assert abilities["good_shouting"] == "Shout."
-    assert "plugins" in abilities
-
-
-async def test_hook_error_codes(good: Desk) -> None:
-    assert "GOOD_REFUSED" in (await good.features.composition(good.workspace)).sdl
-
-
-async def test_hook_jobs(good: Desk) -> None:
-    assert (await good.features.composed(good.workspace)).jobs["good.shouting"].description == "Shouts."
-
-
-async def test_hook_narrow(fresh: Desk) -> None:
+async def test_what_is_narrowed_away_is_not_counted(fresh: Desk) -> None:
     await fresh.customer("secret")
     await fresh.customer("open")
     await fresh.features.enable(fresh.workspace, "good", {"hidden": "secret"})
@@ -537,7 +491,7 @@ async def test_hook_narrow(fresh: Desk) -> None:
     assert (await fresh.do("{ customersAggregate { count } }", reader)) == {"count": 1}
 
 
-async def test_hook_check(fresh: Desk) -> None:
+async def test_a_check_that_cannot_decide_refuses_everything(fresh: Desk) -> None:
     await fresh.features.enable(fresh.workspace, "good", {"refused": "bad"})
     create = """mutation($r: [CustomerCreateInput!]!) {
       customersBulkCreate(input: {records: $r}) { userErrors { code path } } }"""
@@ -553,7 +507,7 @@ async def test_hook_check(fresh: Desk) -> None:
     assert (health.hook, health.error) == ("check", "RuntimeError: cannot decide")
 
 
-async def test_hook_changed(fresh: Desk) -> None:
+async def test_plugins_react_in_their_order(fresh: Desk) -> None:
     await fresh.features.enable(fresh.workspace, "good")
     await fresh.features.enable(fresh.workspace, "follows")
     SEEN.clear()
@@ -561,7 +515,7 @@ async def test_hook_changed(fresh: Desk) -> None:
     assert SEEN == [("changed", 1), ("follows", "create"), ("committed", "customerCreate")]
 
 
-async def test_hook_committed(fresh: Desk) -> None:
+async def test_an_error_after_the_commit_undoes_nothing(fresh: Desk) -> None:
     await fresh.features.enable(fresh.workspace, "good", {"refused": "late"})
     SEEN.clear()
     await fresh.customer("An")
