@@ -27,7 +27,7 @@ from core.predicate import (
     RelatedCount,
     Within,
 )
-from core.records import Field, Kind, ToMany
+from core.records import Field, Kind, ToMany, ToOne
 from core.sql import Parameters, quote
 
 _COMPARISONS = {"eq": "=", "ne": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
@@ -140,15 +140,20 @@ class Conditions:
                 return self._compare(predicate, alias)
             case Within():
                 return self._within(predicate, alias)
+            case Linked(relation, part, guarded) if relation.through:
+                # Written as the joins it is, so that the database may begin at either end.
+                links = ToMany(relation.name, relation.through, relation.column, relation.description)
+                link = ToOne(relation.name, relation.target, relation.description, relation.other)
+                return self.sql(Related(links, "some", Linked(link, part, guarded), guarded=False), alias)
             case Linked(relation, part, guarded):
                 scope = self._scope(relation.target, guarded)
-                outer = f"{alias}.{quote(relation.column)}"
+                outer = relation.sql(alias)
                 return "exists " + self.exists(scope, lambda a: f"{a}.id = {outer}", part)
             case LinkedAny(relation, ids, guarded):
                 scope = self._scope(relation.target, guarded)
                 listed = self.operand(ids, "uuid[]")
                 found = self.exists(scope, lambda a: f"{a}.id = any({listed})", TRUE, "id")
-                return f"({alias}.{quote(relation.column)} = any(array{found}))"
+                return f"({relation.sql(alias)} = any(array{found}))"
             case Related(relation, quantifier, part, guarded):
                 wanted = Not(part) if quantifier == "every" else part
                 scope = self._scope(relation.target, guarded, relation.route)

@@ -31,6 +31,7 @@ from core.log import logger
 from core.piccolo_app import APP_CONFIG
 from core.plugins import PluginRegistry, State
 from core.pool import Connection
+from core.ruleexplain import EXPLANATION
 from core.schema import file, job
 from core.schema.composition import Composition
 from core.schema.mutations import UNDO
@@ -78,7 +79,7 @@ def core_operations(features: Features) -> Operations:
             abilities=ABILITIES,
         )
         + Operations(signin.QUERIES, signin.MUTATIONS, signin.OBJECTS, signin.ERROR_CODES)
-        + Operations(explain.QUERIES, objects=explain.OBJECTS)
+        + Operations(explain.QUERIES, objects=(*explain.OBJECTS, EXPLANATION))
         + operations_of(features)
         + documentapi.operations_of(features)
     )

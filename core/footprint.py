@@ -21,7 +21,7 @@ from core.predicate import (
     RelatedCount,
     Within,
 )
-from core.records import Catalog, Field, Record, Relation, ToMany
+from core.records import Catalog, Field, Record, Relation, ToMany, ToOne
 from core.rows import Row
 from core.sql import quote
 
@@ -112,6 +112,8 @@ class _Walk:
                     self.walk(part, record, route)
             case Not(part):
                 self.walk(part, record, route)
+            case Compare(field=read) if link := _link_of(record, read):
+                self._follow(link, record, route)
             case Compare(field=read):
                 self._read(record, read)
             case Within(field=read):
@@ -140,16 +142,19 @@ class _Walk:
         return route
 
 
+def _link_of(record: Record, read: Field) -> ToOne | None:
+    """The link through a table whose key a field is."""
+    return next((r for r in record.to_one.values() if r.through and r.key.name == read.name), None)
+
+
 def steps(relation: Relation, record: Record) -> Iterable[Step]:
     """The links that a relation of a record type goes along."""
-    if not isinstance(relation, ToMany):
-        return (Step(record.name, relation.column, relation.target),)
-    if not relation.through:
-        return (Step(record.name, relation.column, relation.target, backward=True),)
-    return (
-        Step(record.name, relation.column, relation.through, backward=True),
-        Step(relation.through, relation.other, relation.target),
-    )
+    if relation.through:
+        return (
+            Step(record.name, relation.column, relation.through, backward=True),
+            Step(relation.through, relation.other, relation.target),
+        )
+    return (Step(record.name, relation.column, relation.target, backward=isinstance(relation, ToMany)),)
 
 
 async def _sources(

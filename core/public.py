@@ -74,7 +74,7 @@ from core.records import (
 )
 from core.rows import Fault, Row, new_id
 from core.rulebook import Rulebook, StoredRule
-from core.ruleexplain import EXPLANATION, explain_rule
+from core.ruleexplain import explain_rule
 from core.rules import Rule, RuleSet, compile_rule, system_policy
 from core.schema.audit import AUDIT, AUDITORS, CREATED_AT, CREATED_BY, ID
 from core.schema.journal import SOURCE as CHANGE_SOURCE
@@ -91,7 +91,6 @@ __all__ = [
     "CREATED_AT",
     "CREATED_BY",
     "ENGINE",
-    "EXPLANATION",
     "FALSE",
     "ID",
     "TRUE",

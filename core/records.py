@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.errors import CompositionError
+from core.sql import quote
 
 if TYPE_CHECKING:
     from graphql import GraphQLSchema
@@ -126,7 +127,10 @@ class Field:
 class ToOne:
     """A link to at most one record of `target`, by a foreign key column of this table.
 
-    Clients write it through `<name>Id` unless `write` is NEVER.
+    Clients write it through `<name>Id` unless `write` is NEVER. With `through`, a link that lies in a table of its
+    own, which a plugin can add to the records of others: `through` names the link's record type, of which there is at
+    most one for this record, `column` its foreign key to this record and `other` its foreign key to the target. It is
+    written by writing the link. `table` is the link's table, filled in by the catalog.
     """
 
     name: str
@@ -136,12 +140,24 @@ class ToOne:
     required: bool = False
     write: Write = Write.ALWAYS
     filterable: bool = True
+    through: str = ""
+    other: str = ""
+    table: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     plugin: str = "core"
 
     def __post_init__(self) -> None:
         if not self.column:
             object.__setattr__(self, "column", snake(self.name) + "_id")
+        if self.through:
+            object.__setattr__(self, "write", Write.NEVER)
+
+    def sql(self, alias: str) -> str:
+        """The expression of the linked record's id, on the alias of a row."""
+        if not self.through:
+            return f"{alias}.{quote(self.column)}"
+        linked = f"link_.{quote(self.column)} = {alias}.id"
+        return f"(select link_.{quote(self.other)} from {quote(self.table)} link_ where {linked})"
 
     @property
     def key(self) -> Field:
@@ -153,6 +169,7 @@ class ToOne:
             column=self.column,
             required=self.required,
             write=self.write,
+            sql=self.sql if self.through else None,
             labels=self.labels,
             plugin=self.plugin,
         )
@@ -297,6 +314,7 @@ class Extension:
     lets_in: bool = False
 
 
+Whole = TypeVar("Whole", RecordType, Extension)
 Part = TypeVar("Part", Field, ToOne, ToMany, Filter, Computed)
 
 
@@ -379,13 +397,18 @@ class Catalog:
         for plugin, extension in extensions:
             if extension.record not in declared:
                 raise CompositionError(f"{plugin} extends {extension.record!r}, which no one declares")
-            added.setdefault(extension.record, []).append(_owned(extension, plugin))
+            added.setdefault(extension.record, []).append(_tabled(_owned(extension, plugin), declared))
         sources = _viewer_sources(declared, extensions)
-        catalog = cls({name: _compose(t, added.get(name, []), sources.get(name, ())) for name, t in declared.items()})
+        catalog = cls(
+            {
+                name: _compose(_tabled(t, declared), added.get(name, []), sources.get(name, ()))
+                for name, t in declared.items()
+            }
+        )
         for record in catalog.records.values():
             relations: list[Relation] = [*record.to_one.values(), *record.to_many.values()]
             for relation in relations:
-                for target in (relation.target, getattr(relation, "through", "")):
+                for target in (relation.target, relation.through):
                     if target and target not in catalog:
                         raise CompositionError(
                             f"{record.name}.{relation.name} of {relation.plugin} leads to {target!r}, "
@@ -423,6 +446,11 @@ def _owned(extension: Extension, plugin: str) -> Extension:
             raise CompositionError(
                 f"{plugin} adds {extension.record}.{f.name} as a column; a plugin adds side tables, not columns"
             )
+    for r in extension.relations:
+        if isinstance(r, ToOne) and not r.through:
+            raise CompositionError(
+                f"{plugin} adds {extension.record}.{r.name} as a column; a plugin adds links through tables of its own"
+            )
     return Extension(
         extension.record,
         tuple(replace(x, plugin=plugin) for x in extension.fields),
@@ -431,6 +459,13 @@ def _owned(extension: Extension, plugin: str) -> Extension:
         tuple(replace(x, plugin=plugin) for x in extension.computed),
         extension.lets_in,
     )
+
+
+def _tabled(part: Whole, declared: Mapping[str, RecordType]) -> Whole:
+    """A record type or extension whose links through other record types know those types' tables."""
+    tables = {t.name: t.tablename for t in declared.values() if any(r.through == t.name for r in part.relations)}
+    relations = (replace(r, table=tables.get(r.through, "")) if isinstance(r, ToOne) else r for r in part.relations)
+    return replace(part, relations=tuple(relations)) if tables else part
 
 
 def _compose(t: RecordType, extensions: Sequence[Extension], viewer_sources: tuple[str, ...]) -> Record:

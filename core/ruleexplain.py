@@ -143,7 +143,7 @@ class _Both(Conditions):
                 return "null"
             inner = self.alias()
             table, where = self.source(self.policy.scope(relation.target), inner)
-            where.append(f"{inner}.id = {alias}.{quote(relation.column)}")
+            where.append(f"{inner}.id = {relation.sql(alias)}")
             return f"(select {self.actual(part, inner, depth + 1)} from {table} where {' and '.join(where)})"
         relation_ = part.record.to_many.get(part.key)
         if relation_ is not None:

@@ -126,7 +126,7 @@ class _Keys:
 
     def _expression(self, chosen: Field | ToOne, alias: str, unit: str | None) -> str:
         if isinstance(chosen, ToOne):
-            return f"{alias}.{quote(chosen.column)}"
+            return chosen.sql(alias)
         column = column_sql(chosen, alias)
         if chosen.kind is Kind.DATE:
             return f"date_trunc({literal((unit or 'DAY').lower())}, {column})::date"

@@ -18,7 +18,7 @@ from core.schema.aggregate import aggregate, grouped
 from core.schema.page import connection
 from core.schema.select import Selection
 from core.schema.where import uuid_or_none
-from core.sql import Columns, Statement, json_object, literal, quote
+from core.sql import Columns, Statement, json_object, literal
 
 #: The key under which `many` tells which record is which; no response key can be it.
 IDENTITY = "$id"
@@ -148,7 +148,7 @@ class Reader(Conditions):
         target = self.catalog[relation.target]
         inner = self.alias()
         table, conditions = self.source(self.policy.scope(relation.target), inner)
-        conditions.insert(0, f"{inner}.id = {column or f'{alias}.{quote(relation.column)}'}")
+        conditions.insert(0, f"{inner}.id = {column or relation.sql(alias)}")
         columns = self.columns(target, inner, selection.under(), path)
         return json_object(columns, f" from {table} where {' and '.join(conditions)}")
 

@@ -15,7 +15,6 @@ from core.errors import BadInput
 from core.policy import Policy
 from core.predicate import Operand
 from core.records import Field, Kind, Record, snake
-from core.sql import quote
 
 #: Kinds whose values have an order.
 SORTABLE = frozenset({Kind.ID, Kind.TEXT, Kind.INT, Kind.DECIMAL, Kind.BOOL, Kind.DATE, Kind.DATETIME, Kind.ENUM})
@@ -93,7 +92,7 @@ def _related_key(
                 policy.demand_readable(target, field.name)
                 inner = compiler.alias()
                 table, conditions = compiler.source(policy.scope(relation.target), inner)
-                conditions.insert(0, f"{inner}.id = {alias}.{quote(relation.column)}")
+                conditions.insert(0, f"{inner}.id = {relation.sql(alias)}")
                 value = folded_sql(field, inner) if field.folded else column_sql(field, inner)
                 sql = f"(select {value} from {table} where {' and '.join(conditions)})"
                 return Key(sql, field.type, descending, True, first)

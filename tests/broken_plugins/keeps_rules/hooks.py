@@ -3,7 +3,6 @@ from piccolo.table import Table
 
 from core import (
     AUDIT,
-    EXPLANATION,
     ID,
     Argument,
     Field,
@@ -39,14 +38,9 @@ def record_types():
     return [RecordType("Watch", "watches", Watch, "Watches.", fields)]
 
 
-@hookimpl
-def object_types():
-    return [EXPLANATION]
-
-
 async def explain(ask):
-    (stored,) = (ask.arguments["rule"],)
-    return await explain_rule(ask.fetch, ask.context, ask.policy, "Customer", stored, ask.arguments["id"])
+    arguments = ask.arguments
+    return await explain_rule(ask.fetch, ask.context, ask.policy, "Customer", arguments["rule"], arguments["id"])
 
 
 @hookimpl
