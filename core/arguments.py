@@ -149,6 +149,11 @@ def shape(value: Any, type_: GraphQLInputType) -> Any:
     return True
 
 
+def words(text: str) -> list[str]:
+    """The different words of a text that is searched for; how many they are decides the SQL text."""
+    return list(dict.fromkeys(text.split()))
+
+
 def _name(value: Any) -> Any:
     return value.name if isinstance(value, Enum) else value
 

@@ -187,7 +187,11 @@ class Conditions:
         if predicate.operand is None:
             return "false"
         if operator in _PATTERNS:
-            return f"({folded_sql(field, alias)} like {self.pattern(predicate.operand, *_PATTERNS[operator])})"
+            found = f"{folded_sql(field, alias)} like {self.pattern(predicate.operand, *_PATTERNS[operator])}"
+            if field.search:
+                # What is in the field is in the text that search looks through, and only that is indexed.
+                found = f"{alias}.search_fold like {self.pattern(predicate.operand)} and {found}"
+            return f"({found})"
         if operator in ("in", "notIn"):
             values = self.operand(predicate.operand, f"{field.type}[]")
             if operator == "in":

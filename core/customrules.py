@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from core.changes import Batch, ChangeSet
+from core.checks import check_links
 from core.condition import column_sql
 from core.customfields import (
     RECORD,
@@ -53,7 +54,8 @@ class CustomFieldRules:
                 r for r in batch.rows if custom.name in r.changed and r.after and r.after.get(custom.name) is not None
             ]
             if custom.kind == "USER":
-                faults += await _unknown_users(rows, custom, changes)
+                declared, users = batch.record.fields[custom.name], changes.policy.catalog["User"]
+                faults += await check_links(changes.connection, changes.context, changes.policy, rows, declared, users)
             else:
                 faults += [_invalid(row, custom, changes) for row in rows if not custom.fits(row.after[custom.name])]  # type: ignore[index]
         return faults
@@ -79,21 +81,6 @@ def _invalid(row: Row, custom: CustomField, changes: ChangeSet) -> Fault:
     value = (row.after or {})[custom.name]
     params = {"field": custom.name, "value": str(value)[:100]}
     return Fault(row, "INVALID", text("invalid", changes.context.locale, **params), custom.name, params)
-
-
-async def _unknown_users(rows: list[Row], custom: CustomField, changes: ChangeSet) -> list[Fault]:
-    if not rows:
-        return []
-    wanted = {UUID(r.after[custom.name]) for r in rows if r.after}
-    statement = "select id from app_user where id = any($1::uuid[]) and deleted_at is null for share"
-    there = {str(r["id"]) for r in await changes.connection.fetch(statement, list(wanted))}
-    params = {"field": custom.name}
-    message = text("unknown_link", changes.context.locale, **params)
-    return [
-        Fault(r, "NOT_FOUND", message, custom.name, params)
-        for r in rows
-        if r.after and r.after[custom.name] not in there
-    ]
 
 
 async def _check_definitions(batch: Batch, changes: ChangeSet) -> list[Fault]:

@@ -37,6 +37,11 @@ class RoleGrants:
     fields: Mapping[tuple[str, str], Access] = field(default_factory=dict)
     abilities: frozenset[str] = frozenset()
 
+    def speaks_of(self, record: str) -> bool:
+        """Whether it says anything about a record type: reaches some of its rows, or has a rule for a field of it."""
+        reached = any(name == record and reach > Reach.NONE for (name, _), reach in self.reaches.items())
+        return reached or any(name == record for name, _ in self.fields)
+
 
 @dataclass(frozen=True)
 class Grants:
@@ -69,10 +74,11 @@ class Grants:
         return max((role.reaches.get((record, action), Reach.NONE) for role in self.roles), default=Reach.NONE)
 
     def access(self, record: str, name: str) -> Access:
-        """What the actor's most generous role may do with a field."""
+        """What the actor's most generous role may do with a field, of those that say anything about the record type."""
         if self.unlimited:
             return Access.WRITE
-        return max((role.fields.get((record, name), Access.WRITE) for role in self.roles), default=Access.HIDE)
+        speaking = [role for role in self.roles if role.speaks_of(record)] or self.roles
+        return max((role.fields.get((record, name), Access.WRITE) for role in speaking), default=Access.HIDE)
 
     def able(self, ability: str) -> bool:
         """Whether any role has a named ability."""

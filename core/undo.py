@@ -11,9 +11,11 @@ import asyncpg
 import orjson
 
 from core.changes import ACCESS, BATCH, ChangeSet, Target
+from core.condition import Conditions
 from core.errors import Forbidden, Refused, UserError
 from core.grants import Reach
 from core.messages import text
+from core.predicate import constant
 from core.records import Record
 from core.rows import Row, same
 from core.sql import quote
@@ -106,6 +108,7 @@ async def _undo(changes: ChangeSet, record: Record, action: str, entries: list[_
         changes.policy.demand("roles")
     if record.type.follows:
         _demand_ends(changes, record)
+    entries = await _seen(changes, record, entries)
     by_id = {e.record: e for e in entries}
     if action == "DELETE":
         gone = await _there(changes, record, by_id, deleted=True)
@@ -137,6 +140,31 @@ async def _undo(changes: ChangeSet, record: Record, action: str, entries: list[_
         record.name, Target(ids=there), put_back, actions=("update", "transfer") if moves else ("update",)
     )
     _report(changes, record, clashes)
+
+
+async def _seen(changes: ChangeSet, record: Record, entries: list[_Entry]) -> list[_Entry]:
+    """The entries of records that the actor may see, live or deleted; of the others a conflict says how many."""
+    if record.type.follows or changes.policy.grants.unlimited:
+        return entries
+    conditions = Conditions(changes.policy)
+    alias = conditions.alias()
+    live, gone = (
+        conditions.sql(changes.policy.scope(record.name, action, deleted=deleted).predicate, alias)
+        for action, deleted in (("read", False), ("restore", True))
+    )
+    visible = f"case when {alias}.deleted_at is null then {live} else {gone} end" if record.type.soft_delete else live
+    ids = conditions.operand(constant([e.record for e in entries]), "uuid[]")
+    rows = await changes.connection.fetch(
+        f"select {alias}.id from {quote(record.type.tablename)} {alias} "
+        f"where {alias}.id = any({ids}) and ({visible}) is not true",
+        *[source({}, changes.context) for source in conditions.parameters.sources],
+    )
+    if hidden := {row["id"] for row in rows}:
+        params: dict[str, Any] = {"record": record.name, "count": len(hidden)}
+        message = text("conflict_hidden", changes.context.locale, **params)
+        changes.failed |= hidden
+        changes.errors.append(UserError(("input", "id"), "CONFLICT", message, params))
+    return [e for e in entries if e.record not in hidden]
 
 
 def _demand_ends(changes: ChangeSet, record: Record) -> None:

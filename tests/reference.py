@@ -106,10 +106,11 @@ class Reference:
         return max((ROLES[r].get(record, "NONE") for r in roles), key=order.index, default="NONE")
 
     def shows(self, record: Record, name: str) -> bool:
-        """Whether a field is shown: unless every role hides it; what is required always is."""
+        """Whether a field is shown: unless all roles that speak of its type hide it; what is required is."""
         if record.fields[name].required:
             return True
-        return any(HIDDEN.get(r, {}).get((record.name, name)) != "HIDE" for r in self.roles)
+        speaking = [r for r in self.roles if record.name in {*ROLES[r], *(n for n, _ in HIDDEN.get(r, {}))}]
+        return any(HIDDEN.get(r, {}).get((record.name, name)) != "HIDE" for r in speaking or self.roles)
 
     def owned(self, row: Row, column: str, reach: str) -> bool:
         if reach == "ALL":
@@ -328,10 +329,13 @@ class Reference:
         return bool(start <= value < end)
 
     def searches(self, text: str, record: Record, row: Row) -> bool:
-        names = {"Customer": ("code", "name", "email", "phone", "taxCode"), "Contact": ("name", "email")}[record.name]
+        names = {
+            "Customer": ("code", "name", "email", "phone", "taxCode"),
+            "Contact": ("name", "email"),
+            "Opportunity": ("name",),
+        }[record.name]
         inside = fold(" ".join(row[record.fields[n].column] or "" for n in names)) or ""
-        words = (fold(text.strip(" ")) or "").split()
-        return re.search(".*".join(map(re.escape, words)), inside, re.DOTALL) is not None
+        return all((fold(word) or "") in inside for word in text.split())
 
     # Orders and pages
 
@@ -347,8 +351,10 @@ class Reference:
             )
         if not found:
             for name, descending in record.type.default_order:
-                found.append((functools.partial(self._sort_value, record.fields[name]), descending, False))
-        return [*found, (lambda row: row["id"], found[-1][1], False)]
+                if self.shows(record, name):
+                    found.append((functools.partial(self._sort_value, record.fields[name]), descending, False))
+        last = found[-1][1] if found else record.type.default_order[-1][1]
+        return [*found, (lambda row: row["id"], last, False)]
 
     def _sort_value(self, field: Field, row: Row) -> Any:
         value = self.value(field, row)

@@ -342,3 +342,13 @@ async def test_many_customers_are_changed_in_one_change_set(desk: Desk) -> None:
     moved = await desk.do(MOVE, input={"target": target, "groupIds": [two]})
     assert (moved["counts"]["added"], moved["counts"]["removed"]) == (6000, 6000)
     assert await desk.fetch("select count(*) from change where change_set_id = $1", moved["changeSet"]["id"]) == 12000
+
+
+async def test_a_move_leaves_groups_that_may_not_be_read(desk: Desk, regions: dict[str, str]) -> None:
+    one = regions["customer"]
+    blind = actor({("Customer", action): Reach.ALL for action in ("read", "update")})
+    done = await desk.do(MOVE, blind, input={"target": {"ids": [one]}, "groupIds": [], "scope": "ALL"})
+    assert (done["userErrors"], done["counts"]["removed"], done["changeSet"]) == ([], 0, None)
+    assert await short(desk, regions) == ["North", "Young"]
+    done = await desk.do(MOVE, input={"target": {"ids": [one]}, "groupIds": [], "scope": "ALL"})
+    assert (done["counts"]["removed"], await short(desk, regions)) == (2, [])

@@ -14,7 +14,7 @@ from core.records import Field, Kind, Record, ToOne
 from core.schema.order import order_name
 from core.schema.page import Link, _Page, clause, matching
 from core.schema.select import Selection
-from core.sql import literal, quote
+from core.sql import json_object, literal, quote
 
 if TYPE_CHECKING:
     from core.schema.compile import Reader
@@ -212,34 +212,59 @@ def _size(given: Argument | None) -> int:
 
 
 def grouped(reader: Reader, record: Record, selection: Selection, path: tuple[str, ...], scope: Scope) -> str:
-    """`<plural>Grouped` as one JSON expression: each group with its total and its first n records."""
-    alias = reader.alias()
-    table, conditions = matching(reader, record, selection, scope, None, alias)
+    """`<plural>Grouped` as one JSON expression: each group with its total and its first n records.
+
+    However many groups there are, the records are looked through once.
+    """
+    page = _Page(reader, record, selection, scope, None)
     by = selection.argument("by")
-    keys = _Keys(reader, record, [by] if by else [], alias)
+    keys = _Keys(reader, record, [by] if by else [], page.alias)
+    parts = [(part, (*path, part.key)) for part in selection.under()]
+    nodes = [part.key for part, _ in parts if part.name == "nodes"]
     columns = []
-    for part in selection.under():
-        here = (*path, part.key)
+    for part, here in parts:
         if part.name == "key":
             value = keys.json(part, "s", here)
         elif part.name == "totalCount":
             value = "s.total"
         elif part.name == "nodes":
-            page = _Page(reader, record, selection, scope, lambda a: _same_group(reader, record, by, a))
-            value = page.nodes(part, here)
+            value = f"s.v{nodes.index(part.key)}"
         else:
             value = f"{literal(selection.type.name)}::text"
         columns.append(f"{value} as {quote(part.key)}")
-    groups = f"select {keys.select()[0]}, count(*) as total from {table}{clause(conditions)} group by 1"
-    return (
-        f"(select coalesce(json_agg(r), '[]'::json) from (select {', '.join(columns)} from ({groups}) s "
-        f"order by s.k0 nulls last limit {MOST_GROUPS}) r)"
+    shown = [(part, here) for part, here in parts if part.name == "nodes"]
+    groups = _first_of_groups(page, keys.by[0][1], shown) if shown else _counted_groups(page, keys.by[0][1])
+    listed = f"select {', '.join(columns)} from ({groups}) s order by s.g"
+    return f"(select coalesce(json_agg(r), '[]'::json) from ({listed}) r)"
+
+
+def _counted_groups(page: _Page, key: str) -> str:
+    """The groups by number, with their keys and totals."""
+    table, conditions = page.rows_of(page.alias)
+    counted = f"select {key} as k0, count(*) as total from {table}{clause(conditions)} group by 1"
+    return f"select k0, total, row_number() over (order by k0) as g from ({counted}) c order by k0 limit {MOST_GROUPS}"
+
+
+def _first_of_groups(page: _Page, key: str, shown: list[tuple[Selection, tuple[str, ...]]]) -> str:
+    """The same, with the first records of each group as JSON, once for each place that shows them."""
+    table, conditions = page.rows_of(page.alias)
+    # Only ids and numbers are sorted; what is shown is looked up for the few that are first.
+    numbered = (
+        f"select {page.alias}.id, {key} as k0, count(*) over (partition by {key}) as total, "
+        f"dense_rank() over (order by {key}) as g, row_number() over (partition by {key} order by {page.order()}) as n "
+        f"from {table}{clause(conditions)}"
     )
-
-
-def _same_group(reader: Reader, record: Record, by: Argument | None, alias: str) -> str:
-    keys = _Keys(reader, record, [by] if by else [], alias)
-    return f"{keys.by[0][1]} is not distinct from s.k0"
+    row = page.reader.alias()
+    whole, _ = page.reader.source(page.reader.policy.internal(page.record.name), row)
+    values, lists = [], []
+    for i, (part, here) in enumerate(shown):
+        values.append(f"{json_object(page.reader.columns(page.record, row, part.under(), here))} as v{i}")
+        lists.append(f"coalesce(json_agg(v{i} order by n) filter (where n <= {page.size}), '[]'::json) as v{i}")
+    first = (
+        f"select w.k0, w.total, w.g, w.n, {', '.join(values)} from ({numbered}) w join {whole} on {row}.id = w.id "
+        f"where w.g <= {MOST_GROUPS} and w.n <= {max(page.size, 1)}"
+    )
+    return f"select k0, total, g, {', '.join(lists)} from ({first}) f group by k0, total, g"
 
 
 def _zone(_variables: dict[str, Any], context: RequestContext) -> str:

@@ -161,7 +161,13 @@ def list_arguments(record: Record, *, paged: bool = True) -> tuple[Argument, ...
     name = record.name
     found = [Argument("where", f"{name}Where", "Only records that satisfy this.")]
     if any(f.search for f in record.fields.values()):
-        found.append(Argument("search", "String", "Only records that contain these words, whatever case and accents."))
+        found.append(
+            Argument(
+                "search",
+                "String",
+                "Only records that contain all these words, in any order, whatever case and accents.",
+            )
+        )
     if paged:
         found.append(Argument("orderBy", f"[{name}OrderBy!]", "The order; newest first when left out."))
         found.extend(_PAGE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +24,13 @@ from graphql import (
 )
 from graphql.execution.values import get_variable_values
 
-from core.arguments import shape
+from core.arguments import shape, words
 from core.schema.measure import Limits, Measure, Measurer
 
 if TYPE_CHECKING:
     from core.schema.compile import Read
 
 MAX_ERRORS = 5
-#: How the parser tells of an escape that stands for half a character, which no text can hold.
-_LONE_SURROGATE = re.compile(r"Invalid Unicode escape sequence: '\\u\{?0*[dD][89a-fA-F][0-9a-fA-F]{2}\}?'")
 
 
 class Operation:
@@ -63,10 +60,15 @@ class Operation:
         return found if isinstance(found, list) else found.coerced
 
     def shape(self, variables: dict[str, Any]) -> Any:
-        """The part of the variables that decides the SQL text; page sizes stand in it."""
-        sizes = self.prepared.sizes
+        """The part of the variables that decides the SQL text."""
+        sizes, searches = self.prepared.sizes, self.prepared.searches
         return tuple(
-            (name, value if name in sizes else shape(value, self.variables[name])) for name, value in variables.items()
+            (name, value)
+            if name in sizes
+            else (name, value and len(words(value)))
+            if name in searches
+            else (name, shape(value, self.variables[name]))
+            for name, value in variables.items()
         )
 
     def plan(self, key: Any) -> Read | None:
@@ -88,8 +90,10 @@ class Prepared:
         self.errors = errors
         self.operations: dict[str, Operation] = {}
         self.fragments: dict[str, FragmentDefinitionNode] = {}
-        #: Variables that are page sizes.
+        #: Variables that are page sizes, which stand in the SQL text.
         self.sizes: set[str] = set()
+        #: Variables that are searched for.
+        self.searches: set[str] = set()
 
     def operation(self, name: str | None) -> Operation | GraphQLError:
         """The operation to run; an error where the name does not choose exactly one."""
@@ -103,16 +107,17 @@ class Prepared:
         return next(iter(self.operations.values()))
 
 
-class _Sizes(Visitor):
-    """Finds the variables that are page sizes."""
+class _Deciding(Visitor):
+    """Finds the variables whose values decide the SQL text where a type alone does not say so."""
 
-    def __init__(self, found: set[str]) -> None:
+    def __init__(self, prepared: Prepared) -> None:
         super().__init__()
-        self.found = found
+        self.found = {"first": prepared.sizes, "last": prepared.sizes, "search": prepared.searches}
 
     def enter_argument(self, node: ArgumentNode, *_: Any) -> None:
-        if node.name.value in ("first", "last") and isinstance(node.value, VariableNode):
-            self.found.add(node.value.name.value)
+        found = self.found.get(node.name.value)
+        if found is not None and isinstance(node.value, VariableNode):
+            found.add(node.value.name.value)
 
 
 def prepare(schema: GraphQLSchema, text: str, limits: Limits) -> Prepared:
@@ -130,9 +135,6 @@ def prepare(schema: GraphQLSchema, text: str, limits: Limits) -> Prepared:
             return Prepared(document, [error])
         errors = validate(schema, document, max_errors=MAX_ERRORS, hide_suggestions=True)
     except GraphQLSyntaxError as fault:
-        if _LONE_SURROGATE.search(fault.message):
-            code = {"code": "BAD_USER_INPUT"}
-            return Prepared(None, [GraphQLError("Text must not hold lone surrogates.", extensions=code)])
         fault.extensions = {"code": "GRAPHQL_PARSE_FAILED"}
         return Prepared(None, [fault])
     except RecursionError:
@@ -142,7 +144,7 @@ def prepare(schema: GraphQLSchema, text: str, limits: Limits) -> Prepared:
         e.extensions = {"code": "GRAPHQL_VALIDATION_FAILED", **(e.extensions or {})}
     prepared = Prepared(document, errors[:MAX_ERRORS])
     if not errors:
-        visit(document, _Sizes(prepared.sizes))
+        visit(document, _Deciding(prepared))
         for definition in document.definitions:
             if isinstance(definition, FragmentDefinitionNode):
                 prepared.fragments[definition.name.value] = definition

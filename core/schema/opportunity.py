@@ -40,6 +40,8 @@ OPPORTUNITY = RecordType(
             "What it is about; the customer's name when left out.",
             required=True,
             generate=customer_names,
+            folded="search_fold",
+            search=True,
             max_length=500,
             labels={"vi": "Tên cơ hội", "en": "Opportunity name"},
         ),

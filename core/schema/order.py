@@ -51,7 +51,7 @@ def sortable(record: Record) -> list[Field]:
 
 
 def keys_of(compiler: Conditions, argument: Argument | None, record: Record, alias: str, policy: Policy) -> list[Key]:
-    """The keys of an `orderBy` argument, or of the record's default order, with the id as the last.
+    """The keys of an `orderBy` argument, or of what the actor may read of the default order, with the id as the last.
 
     Raises Forbidden for a field that the actor may not read.
     """
@@ -68,12 +68,12 @@ def keys_of(compiler: Conditions, argument: Argument | None, record: Record, ali
             keys.append(_key(fields[name], alias, descending, first))
         else:
             keys.append(_related_key(compiler, record, name, alias, policy, descending, first))
+    descending = keys[-1].descending if keys else record.type.default_order[-1][1]
     if not keys:
-        keys = [_key(record.fields[name], alias, descending, False) for name, descending in record.type.default_order]
-    return [
-        *keys,
-        Key(f"{alias}.id", "uuid" if record.fields["id"].kind is Kind.ID else "bigint", keys[-1].descending, False),
-    ]
+        # A hidden field would be told by the order and by cursors.
+        default = [(record.fields[name], down) for name, down in record.type.default_order]
+        keys = [_key(field, alias, down, False) for field, down in default if policy.readable(record, field.name)]
+    return [*keys, Key(f"{alias}.id", "uuid" if record.fields["id"].kind is Kind.ID else "bigint", descending, False)]
 
 
 def _key(field: Field, alias: str, descending: bool, first: bool) -> Key:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from core.arguments import Argument
-from core.condition import pattern_sql
+from core.arguments import Argument, words
 from core.errors import BadInput
 from core.policy import Scope
+from core.predicate import Operand
 from core.records import Record
 from core.schema.order import Key, beyond, cursor_sql, keys_of
 from core.schema.select import Selection
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from core.schema.compile import Reader
 
 Link = Callable[[str], str]
+
+#: Most words in one search.
+MOST_WORDS = 20
 
 
 def matching(
@@ -34,13 +37,23 @@ def matching(
         conditions.append(reader.sql(condition(where, record, reader.policy), alias))
     search = selection.argument("search")
     if search is not None and not search.is_null:
-        for field in record.fields.values():
-            if field.search:
-                reader.policy.demand_readable(record, field.name)
-        text = reader.operand(search.operand, "text")
-        words = f"regexp_replace({pattern_sql(f'btrim({text})')}, '\\s+', '%', 'g')"
-        conditions.append(f"{alias}.search_fold like {words}")
+        conditions += _searched(reader, record, search, alias)
     return table, conditions
+
+
+def _searched(reader: Reader, record: Record, search: Argument, alias: str) -> list[str]:
+    """One condition for each word that is searched for, so that an index finds them in any order."""
+    for field in record.fields.values():
+        if field.search:
+            reader.policy.demand_readable(record, field.name)
+    count = len(words(search.choice))
+    if count > MOST_WORDS:
+        raise BadInput(f"at most {MOST_WORDS} words can be searched for")
+
+    def word(i: int) -> Operand:
+        return search.operand.map(lambda text: words(text)[i], f"word {i} of {count}")
+
+    return [f"{alias}.search_fold like {reader.pattern(word(i))}" for i in range(count)]
 
 
 def clause(conditions: list[str]) -> str:
@@ -118,7 +131,8 @@ class _Page:
             raise BadInput(f"a page has between 0 and {self.reader.max_page} records")
         return size
 
-    def _rows(self, alias: str) -> tuple[str, list[str]]:
+    def rows_of(self, alias: str) -> tuple[str, list[str]]:
+        """FROM and conditions of the rows between the page's cursors."""
         table, conditions = matching(self.reader, self.record, self.selection, self.scope, self.link, alias)
         forward = [k.reversed() for k in self.keys] if self.backward else self.keys
         if self.after is not None:
@@ -132,7 +146,7 @@ class _Page:
 
     def nodes(self, part: Selection, path: tuple[str, ...]) -> str:
         """The records alone, straight from an ordered sub-select: the cheapest form."""
-        table, conditions = self._rows(self.alias)
+        table, conditions = self.rows_of(self.alias)
         columns = self.reader.columns(self.record, self.alias, part.under(), path)
         return (
             f"(select coalesce(json_agg(r), '[]'::json) from (select {select_list(columns)} from {table}"
@@ -141,7 +155,7 @@ class _Page:
 
     def number(self) -> None:
         """Number the rows of the page, one more than asked for, so that what is taken from them can be put together."""
-        table, conditions = self._rows(self.alias)
+        table, conditions = self.rows_of(self.alias)
         rows = f"{table}{clause(conditions)} order by {self.order()} limit {self.size + 1}"
         self._from = f"(select {self.alias}.* from {rows}) {self.alias}"
         self.taken.append("row_number() over () as n")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from uuid import UUID
 
 from core import (
     Argument,
     Call,
+    Compare,
     EnumType,
     Member,
     Mutation,
@@ -18,6 +20,7 @@ from core import (
     Target,
     UserError,
     bulk_target,
+    constant,
     text,
     uuid_or_none,
 )
@@ -32,7 +35,7 @@ SCOPE = EnumType(
 )
 
 _DOOMED = """
-select m.id from group_member m join customer_group g on g.id = m.group_id
+select m.id, m.group_id from group_member m join customer_group g on g.id = m.group_id
 where m.customer_id = any($1::uuid[]) and m.group_id <> all($2::uuid[])
   and ($3 or g.family_fold in (select n.family_fold from customer_group n where n.id = any($2::uuid[])))
 """
@@ -106,8 +109,15 @@ async def _move(call: Call, done: _Done, groups: list[UUID]) -> None:
     everything = call.input["scope"] == "ALL"
     for customers in done.batches():
         rows = await call.changes.connection.fetch(_DOOMED, customers, groups, everything)
-        done.removed += await _end(call, [row["id"] for row in rows])
+        left = await _readable(call, {row["group_id"] for row in rows})
+        done.removed += await _end(call, [row["id"] for row in rows if row["group_id"] in left])
     await _add(call, done, groups)
+
+
+async def _readable(call: Call, groups: AbstractSet[UUID]) -> AbstractSet[UUID]:
+    """Those of some groups that the actor may read, locked: of others he can move nobody out."""
+    named = Compare(call.policy.catalog["Group"].fields["id"], "in", constant(sorted(groups)))
+    return set(await call.changes.reached("Group", Target(predicate=named), "read")) if groups else groups
 
 
 async def _end(call: Call, members: Sequence[UUID]) -> int:

@@ -7,7 +7,10 @@ where t3.id = t1."customer_id" and t3.deleted_at is null) as "customer"
 from "contact" t1
 where t1.deleted_at is null and exists (select 
 from "customer" t2
-where t2.id = t1."customer_id" and t2.deleted_at is null) and t1.search_fold like regexp_replace('%' || regexp_replace(public.crm_fold(btrim($1::text)), '([\\%_])', '\\\1', 'g') || '%', '\s+', '%', 'g')
+where t2.id = t1."customer_id" and t2.deleted_at is null) and t1.search_fold like coalesce($1::text, '%' || regexp_replace(public.crm_fold($2::text), '([\\%_])', '\\\1', 'g') || '%') and t1.search_fold like coalesce($3::text, '%' || regexp_replace(public.crm_fold($4::text), '([\\%_])', '\\\1', 'g') || '%')
 order by t1."name_fold", t1.id
 limit 5) r)))
--- $1: nguyen an
+-- $1: %nguyen%
+-- $2: nguyen
+-- $3: %an%
+-- $4: an
