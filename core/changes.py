@@ -209,36 +209,48 @@ class ChangeSet:
     async def _create(self, record: Record, batch: list[tuple[Path, Mapping[str, Any]]]) -> list[UUID]:
         rows: list[Row] = []
         faults: list[Fault] = []
-        owner = self._owner_field(record)
-        creates_for_self = owner and record.fields[owner].writable and not self.policy.grants.unlimited
+        defaults, blank = self._blank(record)
+        demanded: set[tuple[str, ...]] = set()
         for path, values in batch:
-            self._demand_writable(record, values, creating=True)
+            if (names := tuple(values)) not in demanded:
+                self._demand_writable(record, names, creating=True)
+                demanded.add(names)
             row = Row(values.get("id") or new_id(), None, {}, path=path)
-            given = {k: v for k, v in values.items() if k != "id"}
-            for declared in record.fields.values():
-                if declared.default is not None and given.get(declared.name) is None and declared.generate is None:
-                    given[declared.name] = declared.default
-            if creates_for_self and owner not in given:
-                given[owner] = self.context.actor.user_id
-            new, problems = normalise(record, {**self._required(record, values), **given}, row, self.context.locale)
+            given = {**blank, **values}
+            given.pop("id", None)
+            for name, default in defaults.items():
+                if given[name] is None:
+                    given[name] = default
+            new, problems = normalise(record, given, row, self.context.locale)
             faults += [p for p in problems if not (p.code == "REQUIRED" and record.fields[p.field].generate)]
             row.after = new
-            row.changed = frozenset(k for k, v in new.items() if v is not None)
+            row.changed = frozenset([k for k, v in new.items() if v is not None])
             rows.append(row)
         await self._generate(record, rows)
         written = await self._write(record, "create", rows, faults)
         return [r.id for r in written]  # type: ignore[misc]
 
-    @staticmethod
-    def _required(record: Record, given: Mapping[str, Any]) -> dict[str, None]:
-        """Required fields that were left out, as nulls, so that the check finds them."""
-        return {f.name: None for f in record.fields.values() if f.required and f.writable and f.name not in given}
+    def _blank(self, record: Record) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Defaults by field name; and what a new record has before any value is given.
+
+        That are required fields as nulls, so that the check finds those that were left out, the defaults, and the actor
+        as the owner.
+        """
+        fields = record.fields.values()
+        defaults = {f.name: f.default for f in fields if f.default is not None and f.generate is None}
+        blank = {f.name: None for f in fields if f.required and f.writable} | defaults
+        owner = self._owner_field(record)
+        if owner and record.fields[owner].writable and not self.policy.grants.unlimited:
+            blank[owner] = self.context.actor.user_id
+        return defaults, blank
 
     async def _generate(self, record: Record, rows: list[Row]) -> None:
         """Let declarations make the values that were left out, such as customer codes."""
         for declared in record.fields.values():
+            if declared.generate is None:
+                continue
             missing = [r for r in rows if r.after is not None and r.after.get(declared.name) is None]
-            if declared.generate is not None and missing:
+            if missing:
                 # A unique value must differ from those given by hand in the same batch, too.
                 taken = {r.after.get(declared.name) for r in rows if r.after} if declared.unique else set()
                 values = [v for v in await declared.generate(self.connection, missing) if v not in taken]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from core.records import Kind, Record
+from core.records import Field, Kind, Record
 from core.rows import Row, stored_columns, stored_values
 from core.sql import quote
 
@@ -21,10 +21,12 @@ _MARKS = {"delete": "$2::timestamptz", "restore": "null"}
 
 async def store(changes: ChangeSet, record: Record, action: str, rows: list[Row]) -> None:
     """Write rows to their table and to the journal, set-based."""
-    names = sorted({name for row in rows for name in row.changed if name in record.fields} | _always(record, action))
+    changed = frozenset[str]().union(*(row.changed for row in rows))
+    names = sorted((changed & record.fields.keys()) | _always(record, action))
     columns = stored_columns(record, names)
     columns.pop("id", None)
-    values = [_value(record, row, names) for row in rows]
+    fields = [record.fields[name] for name in names if record.fields[name].sql is None]
+    values = [_value(fields, row) for row in rows]
     if action == "create":
         text = _insert(record, columns)
     elif action == "delete" and not record.type.soft_delete:
@@ -55,11 +57,11 @@ def _always(record: Record, action: str) -> set[str]:
     return {f.name for f in record.fields.values() if f.default is not None or f.generate is not None}
 
 
-def _value(record: Record, row: Row, names: list[str]) -> dict[str, Any]:
-    value: dict[str, Any] = {"id": str(row.id)}
+def _value(fields: list[Field], row: Row) -> dict[str, Any]:
     if row.after is None:
-        return value | {"before$": row.before}
-    value |= stored_values(record, names, row.after)
+        return {"id": str(row.id), "before$": row.before}
+    value = stored_values(fields, row.after)
+    value["id"] = str(row.id)
     if row.changed:
         value["after$"] = {k: row.after[k] for k in row.changed if k in row.after}
         if row.before is not None:

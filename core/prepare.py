@@ -13,10 +13,14 @@ LOCK = 7_236_001
 
 #: A body bound at creation does not depend on the caller's search_path. unaccent is only "stable" because its
 #: rules can be edited; whoever edits them has to reindex.
+#: Most text (codes, phones, mail addresses) is ASCII, where lower case is all there is to do; that part is inlined.
 FOLD = """
-create function public.crm_fold(value text) returns text
+create function public.crm_fold_wide(value text) returns text
     language sql immutable strict parallel safe
-    return lower(public.unaccent('public.unaccent'::regdictionary, normalize(value, NFKC)))
+    return lower(public.unaccent('public.unaccent'::regdictionary, normalize(value, NFKC)));
+create or replace function public.crm_fold(value text) returns text
+    language sql immutable parallel safe
+    return case when octet_length(value) = length(value) then lower(value) else public.crm_fold_wide(value) end
 """
 
 REGISTRY = """
@@ -62,7 +66,7 @@ async def prepare(connection: Connection, *, registry: bool) -> None:
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
         await _extensions(connection)
-        if not await connection.fetchval("select to_regprocedure('public.crm_fold(text)') is not null"):
+        if not await connection.fetchval("select to_regprocedure('public.crm_fold_wide(text)') is not null"):
             await _create(connection, FOLD, "the function public.crm_fold")
         if registry and not await connection.fetchval("select to_regclass('crm.workspace') is not null"):
             await _create(connection, REGISTRY, "the schema crm")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as default
 from datetime import UTC, date, datetime
@@ -201,6 +201,14 @@ def normalise(record: Record, values: Mapping[str, Any], row: Row, locale: str) 
     faults: list[Fault] = []
     for name, value in values.items():
         declared = record.fields[name]
+        if type(value) is str and declared.kind is Kind.TEXT and len(value) <= declared.max_length:
+            # Nearly every value is a short plain text: nothing to convert and nothing to find.
+            if value.isprintable() and value and not value.isspace():
+                found[name] = value
+                continue
+        elif value is None and not declared.required:
+            found[name] = None
+            continue
         try:
             found[name] = to_json(declared, value)
         except (ValueError, TypeError, AttributeError, OverflowError):
@@ -238,13 +246,12 @@ def stored_columns(record: Record, names: Iterable[str]) -> dict[str, str]:
     return columns
 
 
-def stored_values(record: Record, names: Sequence[str], after: Mapping[str, Any]) -> dict[str, Any]:
-    """A row by column, for the columns that hold the named fields."""
+def stored_values(fields: Iterable[Field], after: Mapping[str, Any]) -> dict[str, Any]:
+    """A row by column, for the columns that hold stored fields."""
     values: dict[str, Any] = {}
-    for name in names:
-        declared = record.fields[name]
+    for declared in fields:
         if declared.custom:
-            values.setdefault("custom", {})[declared.custom] = after.get(name)
-        elif declared.sql is None:
-            values[declared.column] = after.get(name)
+            values.setdefault("custom", {})[declared.custom] = after.get(declared.name)
+        else:
+            values[declared.column] = after.get(declared.name)
     return values
