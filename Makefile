@@ -3,9 +3,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 PORT ?= 8000
 CUSTOMERS ?= 2000
+KITS ?= ../shared/kits/graphql
+WORKERS ?= 1
+SUITES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test nightly check bench bench-full format test-postgres lock clean
+.PHONY: help install demo test nightly acceptance check bench bench-full format test-postgres lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +48,9 @@ bench-full: install ## Measure everything there is a benchmark for, on large bas
 	$(BIN)/python -m bench.reads --customers 200000 --seconds 4 --rounds 4 --who all,team,shared --peers
 	$(BIN)/python -m bench.growth --plots
 	$(BIN)/python -m bench.start --workspaces 1000 --sets 200
+
+acceptance: install ## Run third-party GraphQL suites of KITS against the demo, served by WORKERS processes
+	$(BIN)/python -m scripts.acceptance $(KITS) --workers $(WORKERS) $(SUITES)
 
 format: install ## Sort imports and format
 	$(BIN)/ruff check --fix --select I .

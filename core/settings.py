@@ -60,7 +60,9 @@ class Settings(BaseSettings):
         ("*",), description="Host names answered to, separated by commas; *.example.com matches subdomains"
     )
     cors_origins: Names = Field(
-        (), description="Origins of browsers that may call, separated by commas; none switches CORS off"
+        (),
+        description="Origins of browsers that may call, separated by commas; http://localhost:* is one at any port, "
+        "none switches CORS off",
     )
     default_workspace: str = Field(
         "default", description="Slug of the workspace that /graphql is, where no host name says"

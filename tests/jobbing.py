@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.database import Database
@@ -81,6 +82,19 @@ async def stubborn(job: JobContext) -> Mapping[str, Any]:
     return {}
 
 
+async def report(job: JobContext) -> Mapping[str, Any]:
+    """Makes a file of another one, upside down."""
+    text = job.files.path(UUID(job.input["file"])).read_text()
+    async with job.files.draft("báo cáo.txt", "text/plain") as draft:
+        draft.path.write_text(text[::-1])
+        upload = await draft.finished()
+        async with job.change_set() as changes:
+            made = await job.files.keep(changes.connection, upload, purpose="testing.report")
+            if job.input.get("fails"):
+                raise BadInput("no report")
+    return {"file": str(made.id)}
+
+
 JOBS = (
     JobType("testing.note", "Notes a word.", note),
     JobType("testing.guarded", "Needs an ability.", note, ability="testing_may"),
@@ -90,6 +104,7 @@ JOBS = (
     JobType("testing.sleepy", "Sleeps.", sleepy),
     JobType("testing.brief", "Has too little time.", sleepy, timeout=0.2, retries=0),
     JobType("testing.stubborn", "Does not want to stop.", stubborn),
+    JobType("testing.report", "Makes a report.", report),
     JobType("testing.nightly", "Is due at night.", nightly, schedule="0 2 * * *"),
 )
 

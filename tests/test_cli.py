@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -434,6 +435,39 @@ def test_a_server_stops_all_that_it_started(tmp_path: Path, workers: int, number
     assert "Traceback" not in log
     assert servers(tmp_path) == []
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_process_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    port = free_port()
+    process = started(tmp_path, "serve", "--port", str(port), "--workers", "2")
+
+    def answering() -> list[psutil.Process]:
+        """Those of its children that have the port and answer."""
+        found = []
+        for child in psutil.Process(process.pid).children():
+            with suppress(psutil.Error):
+                if "spawn_main" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
+
+    try:
+        wait_for(lambda: alive(port), process)
+        first = answering()
+        assert len(first) == 2
+        first[0].kill()
+        wait_for(lambda: len({child.pid for child in answering()} - {child.pid for child in first}) == 1, process)
+        for _ in range(20):
+            assert alive(port)
+        first[1].kill()
+        wait_for(lambda: not {child.pid for child in answering()} & {child.pid for child in first}, process)
+        wait_for(lambda: alive(port), process)
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0
+    assert servers(tmp_path) == []
 
 
 def test_a_server_that_cannot_start_says_why_in_one_line(tmp_path: Path) -> None:

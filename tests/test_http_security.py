@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from core.database import Database
+from core.http.cors import Cors
 from core.settings import Settings
 from tests.acceptance.client import Client, code, opened
 
@@ -87,6 +88,24 @@ async def test_cors_is_for_the_origins_of_the_settings(client: Client) -> None:
     ):
         assert "access-control-allow-origin" not in response.headers
         assert "access-control-allow-credentials" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("http://localhost:3000", True),
+        ("http://LOCALHOST:1", True),
+        ("http://localhost", False),
+        ("http://localhost:", False),
+        ("https://localhost:3000", False),
+        ("http://localhost:3000.evil.example", False),
+        ("http://localhost:3000@evil.example:1", False),
+        ("http://evil.example:3000", False),
+        ("null", False),
+    ],
+)
+def test_an_origin_at_any_port(origin: str, allowed: bool) -> None:
+    assert bool(Cors(["http://localhost:*"]).headers(origin.encode())) is allowed
 
 
 async def test_other_host_names_are_not_served(database: Database, settings: Settings) -> None:

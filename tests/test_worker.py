@@ -14,10 +14,11 @@ import pytest
 
 from core.context import Actor, ActorKind, Workspace
 from core.database import Database
+from core.files import FileStore
 from core.grants import Grants
 from core.jobs import cancel, enqueue
 from core.rows import new_id
-from core.schedule import last_due, next_due, occasion_id
+from core.schedule import Clock, last_due, next_due, occasion_id
 from core.workspaces import Workspaces
 from tests.conftest import NewWorkspace
 from tests.jobbing import RUN, Composed, working
@@ -80,6 +81,55 @@ async def user(
     await pool.execute("insert into role (id, name, abilities) values ($1, 'R', $2)", role_id, list(abilities))
     await pool.execute("insert into user_role (id, user_id, role_id) values ($1, $2, $3)", new_id(), user_id, role_id)
     return Actor(ActorKind.USER, Grants(), user_id)
+
+
+async def test_a_job_reads_a_file_and_makes_one_with_its_change_set(
+    database: Database, workspace: Workspace, features: Composed
+) -> None:
+    actor = await user(database, workspace)
+    files = FileStore(database.settings).of(workspace, actor)
+    async with files.draft("a.txt", "text/plain") as draft, database.transaction(workspace) as tx:
+        draft.path.write_text("abc")
+        given = await files.keep(tx, await draft.finished(), purpose="testing.source")
+    async with working(database, features):
+        done, failed = [
+            await ended(
+                database,
+                workspace,
+                await order(database, workspace, "testing.report", actor, file=str(given.id), fails=fails),
+            )
+            for fails in (False, True)
+        ]
+    assert (done["status"], failed["status"]) == ("DONE", "FAILED")
+    async with database.connection(workspace) as connection:
+        made = await files.find(connection, UUID(done["result"]["file"]))
+        assert (made.name, made.size, made.purpose, made.created_by) == (
+            *("báo cáo.txt", 3, "testing.report"),
+            actor.user_id,
+        )
+        assert files.path(made.id).read_text() == "cba"
+        assert await connection.fetchval("select count(*) from file") == 2
+    assert list((database.settings.files / "drafts").iterdir()) == []
+
+
+async def test_the_clock_prunes_the_files_of_every_workspace(
+    database: Database, new_workspace: NewWorkspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = FileStore(database.settings)
+    one, broken, other = await new_workspace(), await new_workspace(), await new_workspace()
+    await database.pool(broken).execute("drop table file")
+    paths = []
+    for each in (one, other):
+        files = store.of(each)
+        async with files.draft("a", "text/plain") as draft, database.transaction(each) as tx:
+            draft.path.write_text("x")
+            kept = await files.keep(tx, await draft.finished(), purpose="test.result")
+            await files.expire(tx, kept.id)
+            paths.append(files.path(kept.id))
+    clock = Clock(database, None, None, 1.0)  # type: ignore[arg-type]
+    await clock._prune_files(None)  # type: ignore[arg-type]
+    assert [path.exists() for path in paths] == [False, False]
+    assert broken.slug in caplog.text
 
 
 async def test_two_workers_do_each_job_once(

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 SLUG = "default"
 FILE = "demo.json"
 PLUGINS = ("groups",)
+#: What the demo sets where nobody has set it: a quiet log, and a frontend in development on the same machine may call.
+DEFAULTS: dict[str, Any] = {
+    "log_level": "warning",
+    "log_format": "console",
+    "cors_origins": ("http://localhost:*", "http://127.0.0.1:*"),
+}
 QUERY = "{ customers(first: 3) { totalCount nodes { code name owner { displayName } } } }"
 
 
@@ -56,9 +62,8 @@ async def _demo(settings: Settings, listener: socket.socket, customers: int) -> 
     from core.commands.serve import answer, opened
     from core.demo.load import Loader
 
-    quiet = {"log_level": "warning", "log_format": "console"}
     served = settings.model_copy(
-        update={name: value for name, value in quiet.items() if name not in settings.model_fields_set}
+        update={name: value for name, value in DEFAULTS.items() if name not in settings.model_fields_set}
     )
     file = settings.data_dir / FILE
     url = f"http://{_shown(settings.host)}:{settings.port}/graphql"

@@ -10,14 +10,19 @@ _HEADERS = (
     b"authorization, content-type, x-request-id, accept-language, traceparent, graphql-require-preflight, "
     b"apollo-require-preflight, x-apollo-operation-name"
 )
+_ANY_PORT = b":*"
 _EXPOSED = b"x-request-id, etag, retry-after, ratelimit, ratelimit-policy"
 
 
 class Cors:
-    """The allowed origins. Credentials are never granted: tokens travel in a header, not in cookies."""
+    """The allowed origins: `*` for any, `http://localhost:*` for one at any port.
+
+    Credentials are never granted: tokens travel in a header, not in cookies.
+    """
 
     def __init__(self, origins: Iterable[str]) -> None:
         self._origins = {o.rstrip("/").lower().encode() for o in origins}
+        self._ports = {o.removesuffix(_ANY_PORT) for o in self._origins if o.endswith(_ANY_PORT)}
 
     def headers(self, origin: bytes | None) -> Headers:
         """What an answer to a request from `origin` must say; nothing where the origin is not allowed."""
@@ -43,4 +48,8 @@ class Cors:
         return bool(self._origins)
 
     def _allows(self, origin: bytes) -> bool:
-        return b"*" in self._origins or origin.lower() in self._origins
+        origin = origin.lower()
+        if b"*" in self._origins or origin in self._origins:
+            return True
+        name, _, port = origin.rpartition(b":")
+        return name in self._ports and port.isdigit()
