@@ -64,6 +64,9 @@ class Settings(BaseSettings):
         description="Origins of browsers that may call, separated by commas; http://localhost:* is one at any port, "
         "none switches CORS off",
     )
+    keep_answers: bool = Field(
+        False, description="Lets browsers keep answers to GET, to ask by ETag whether they have changed"
+    )
     default_workspace: str = Field(
         "default", description="Slug of the workspace that /graphql is, where no host name says"
     )

@@ -143,11 +143,36 @@ async def test_queries_may_use_get_and_are_revalidated_by_etag(client: Client) -
     parameters = {"query": "query Q($n: Int) { customers(first: $n) { totalCount } }", "variables": '{"n": 1}'}
     first = await client.get(**parameters)
     assert first.json()["data"] == {"customers": {"totalCount": 0}}
-    assert first.headers["cache-control"] == "private, no-cache"
-    again = await client.get(headers={"if-none-match": first.headers["etag"]}, **parameters)
-    assert (again.status_code, again.content) == (304, b"")
+    assert first.headers["cache-control"] == "private, no-store"
+    etag = first.headers["etag"]
+    assert re.fullmatch('"[0-9a-f]{32}"', etag)
+    for condition in (etag, f"W/{etag}", f'"x", {etag}', "*"):
+        again = await client.get(headers={"if-none-match": condition}, **parameters)
+        assert (again.status_code, again.content) == (304, b"")
+        assert (again.headers["etag"], again.headers["cache-control"]) == (etag, "private, no-store")
+    for condition in (etag[:-1], etag.strip('"'), f'"x{etag[1:]}', "W/*"):
+        fresh = await client.get(headers={"if-none-match": condition}, **parameters)
+        assert (fresh.status_code, fresh.content) == (200, first.content), condition
     other = await client.get(headers={"if-none-match": first.headers["etag"]}, query="{ __typename }")
     assert other.status_code == 200
+
+
+async def test_a_compressed_answer_has_an_etag_of_its_own(client: Client) -> None:
+    query = "{ __schema { types { name description } } }"
+    packed, plain = [
+        await client.get(query=query, headers={"accept-encoding": encoding}) for encoding in ("gzip", "identity")
+    ]
+    assert (packed.headers["content-encoding"], packed.content) == ("gzip", plain.content)
+    assert packed.headers["etag"] != plain.headers["etag"]
+    again = await client.get(query=query, headers={"if-none-match": packed.headers["etag"], "accept-encoding": "gzip"})
+    assert (again.status_code, again.headers.get("content-encoding")) == (304, None)
+
+
+async def test_browsers_keep_answers_where_the_settings_say_so(database: Database, settings: Settings) -> None:
+    async with opened(database, settings, keep_answers=True) as client:
+        kept = await client.get(query="{ __typename }")
+        assert kept.headers["cache-control"] == "private, no-cache"
+        assert (await client.post("{ __typename }")).headers["cache-control"] == "no-store"
 
 
 async def test_a_mutation_by_get_is_405_and_not_done(client: Client) -> None:

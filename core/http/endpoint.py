@@ -31,6 +31,11 @@ from core.schema.execute import Answer
 METHODS = "GET, POST"
 
 
+def matches(condition: bytes, etag: bytes) -> bool:
+    """Whether an If-None-Match header names an entity tag, be it as a weak one."""
+    return any(part.strip() in (b"*", etag, b"W/" + etag) for part in condition.split(b","))
+
+
 class Endpoint:
     """Answers GraphQL requests; call it with the slug from the path, None for the default workspace.
 
@@ -45,6 +50,7 @@ class Endpoint:
         self._hosts = Hosts(settings.allowed_hosts)
         self._cors = Cors(settings.cors_origins)
         self._limit = settings.max_body_bytes
+        self._cache = b"private, no-cache" if settings.keep_answers else b"private, no-store"
 
     async def __call__(self, scope: Any, receive: Any, send: Any, slug: str | None = None) -> None:
         """Answer one request."""
@@ -78,10 +84,7 @@ class Endpoint:
         workspace = exchange.workspace = await services.directory.find(slug, host)
         if workspace is None:
             raise Refusal(404, "NOT_FOUND", "There is no such workspace.")
-        if exchange.content_type == MULTIPART and exchange.method == "POST":
-            answer = await self._upload(exchange, workspace, receive)
-        else:
-            answer = await self._run(exchange, workspace, await self._parameters(exchange, receive))
+        answer = await self._run(exchange, workspace, receive)
         status = self._status(exchange, answer)
         if status == 200 and not exchange.accept.media:
             return 200, events(answer.body), STREAM
@@ -106,15 +109,8 @@ class Endpoint:
             return from_query_string(exchange.scope["query_string"])
         return from_json(await read_body(receive, exchange.headers, self._limit))
 
-    async def _upload(self, exchange: Exchange, workspace: Workspace, receive: Any) -> Answer:
-        """Run an operation that comes as a form; nothing is written to disk for those who are not signed in."""
-        actor = await self._services.authenticator.actor(workspace, exchange.token)
-        if actor.user_id is None:
-            raise Unauthenticated("sign in before you upload")
-        async with read_form(receive, exchange.headers, self._services.files) as parameters:
-            return await self._run(exchange, workspace, parameters)
-
-    async def _run(self, exchange: Exchange, workspace: Workspace, parameters: Parameters) -> Answer:
+    async def _run(self, exchange: Exchange, workspace: Workspace, receive: Any) -> Answer:
+        """Run the operation of a request. Nothing of it is read before its actor is known to have any left."""
         services = self._services
         spoken = exchange.headers.get(b"accept-language")
         address = exchange.scope.get("client")
@@ -138,7 +134,15 @@ class Endpoint:
             extra=services.at_hand,
         )
         try:
-            answer = await self._runner.run(context, parameters, queries_only=exchange.method == "GET", refused=refused)
+            if exchange.content_type == MULTIPART and exchange.method == "POST":
+                if actor.user_id is None:
+                    raise refused or Unauthenticated("sign in before you upload")
+                async with read_form(receive, exchange.headers, services.files) as parameters:
+                    answer = await self._runner.run(context, parameters)
+            else:
+                parameters = await self._parameters(exchange, receive)
+                queries_only = exchange.method == "GET"
+                answer = await self._runner.run(context, parameters, queries_only=queries_only, refused=refused)
             services.allowance.charge(bucket, answer.cost)
         finally:
             exchange.allowed = services.allowance.headers(bucket)
@@ -159,18 +163,20 @@ class Endpoint:
     async def _send(self, exchange: Exchange, send: Any, status: int, body: bytes, extra: Headers) -> None:
         headers, streamed = exchange.headers, extra is STREAM
         extra = (*extra, *exchange.allowed)
-        if exchange.method == "GET" and status == 200:
-            etag = b'W/"' + hashlib.sha256(body).hexdigest()[:32].encode() + b'"'
-            extra = (*extra, (b"etag", etag))
-            if etag in headers.get(b"if-none-match", b""):
-                status, body = 304, b""
         if self._cors.on and exchange.method != "OPTIONS":
             extra = (*extra, *self._cors.headers(headers.get(b"origin")))
+        encoding: Headers = ()
         if len(body) > SMALLEST and not streamed and wants_gzip(headers.get(b"accept-encoding", b"")):
-            body = await gzip(body)
-            extra = (*extra, (b"content-encoding", b"gzip"))
+            body, encoding = await gzip(body), ((b"content-encoding", b"gzip"),)
+        cache = b"no-store"
+        if exchange.method == "GET" and status == 200:
+            cache = self._cache
+            etag = b'"%b"' % hashlib.sha256(body).hexdigest()[:32].encode()
+            extra = (*extra, (b"etag", etag))
+            if matches(headers.get(b"if-none-match", b""), etag):
+                status, body, encoding = 304, b"", ()
         start = {"type": "http.response.start", "status": status}
-        await send({**start, "headers": exchange.answer_headers(len(body), extra)})
+        await send({**start, "headers": exchange.answer_headers(len(body), (*extra, *encoding), cache)})
         await send({"type": "http.response.body", "body": body})
 
     def _record(self, exchange: Exchange, status: int) -> None:

@@ -20,14 +20,8 @@ _COMMON = (
     (b"x-content-type-options", b"nosniff"),
     (b"vary", b"accept, accept-encoding, authorization, origin"),
 )
-_STORED_NOWHERE = (b"cache-control", b"no-store")
 #: The header lists of answers by media type: they differ in nothing else.
-_HEADERS = {
-    media: ((b"content-type", f"{media}; charset=utf-8".encode()), *_COMMON, _STORED_NOWHERE)
-    for media in (GRAPHQL, JSON)
-}
-#: The same for answers to GET, which their client may keep and ask about again.
-_KEPT = {media: (*headers[:-1], (b"cache-control", b"private, no-cache")) for media, headers in _HEADERS.items()}
+_HEADERS = {media: ((b"content-type", f"{media}; charset=utf-8".encode()), *_COMMON) for media in (GRAPHQL, JSON)}
 
 
 def new_request_id() -> str:
@@ -60,14 +54,14 @@ class Exchange:
         self.allowed: Headers = ()
         self.statements = 0
 
-    def answer_headers(self, length: int, extra: Headers = ()) -> list[tuple[bytes, bytes]]:
-        """The headers of an answer of `length` bytes."""
-        kept = _KEPT if self.method == "GET" else _HEADERS
-        headers: Headers = kept[self.accept.media or GRAPHQL]
+    def answer_headers(self, length: int, extra: Headers = (), cache: bytes = b"no-store") -> list[tuple[bytes, bytes]]:
+        """The headers of an answer of `length` bytes; `cache` is what may be done with it."""
+        headers: Headers = _HEADERS[self.accept.media or GRAPHQL]
         if extra and extra[0][0] == b"content-type":
             headers = headers[1:]
         return [
             *headers,
+            (b"cache-control", cache),
             (b"content-length", b"%d" % length),
             (b"x-request-id", self.request_id.encode()),
             *extra,
