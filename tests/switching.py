@@ -12,6 +12,7 @@ import orjson
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.database import Database
 from core.features import Features
+from core.files import FileStore
 from core.grants import SYSTEM, Grants, Reach, RoleGrants
 from core.schema.execute import run
 from core.schema.mutate import Mutator
@@ -39,7 +40,8 @@ class Desk:
 
     async def ask(self, query: str, actor: Actor | None = None, **variables: Any) -> dict[str, Any]:
         """Run one operation and return the response."""
-        context = RequestContext(self.workspace, actor or self.system, locale="en")
+        extra = {"files": FileStore(self.database.settings)}
+        context = RequestContext(self.workspace, actor or self.system, locale="en", extra=extra)
         pool = self.database.pool(self.workspace)
         answer = await run(
             await self.features.composition(self.workspace),

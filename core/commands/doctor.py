@@ -41,7 +41,7 @@ def doctor(as_json: Json = False) -> None:
 async def _look(settings: Settings) -> list[Finding]:
     from core.errors import CrmError
 
-    findings = [_secret(settings)]
+    findings = [_secret(settings), _files(settings)]
     try:
         async with deployment(settings) as opened:
             findings.append(await _database(opened))
@@ -62,6 +62,20 @@ def _secret(settings: Settings) -> Finding:
         return Finding("secret", False, error.message)
     given = settings.secret is not None
     return Finding("secret", True, "from the settings" if given else f"in {settings.data_dir / 'secret'}")
+
+
+def _files(settings: Settings) -> Finding:
+    from core.errors import CrmError
+    from core.files import FileStore
+
+    try:
+        draft = FileStore(settings).draft()
+        draft.touch(0o600)
+        draft.unlink()
+    except (OSError, CrmError) as error:
+        reason = error.message if isinstance(error, CrmError) else f"{error.strerror}: {error.filename}"
+        return Finding("files", False, f"cannot be written: {reason}")
+    return Finding("files", True, f"in {settings.files}")
 
 
 async def _database(opened: Deployment) -> Finding:

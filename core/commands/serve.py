@@ -11,6 +11,8 @@ import socket
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
+from multiprocessing import parent_process
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +20,8 @@ import typer
 from core.commands.console import load_settings, on_stop, run
 
 if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess as ParentProcess
+
     from core.errors import ConfigError
     from core.http.application import Application
     from core.http.services import Services
@@ -89,7 +93,15 @@ def application() -> Any:
     from core.app import build_app
     from core.settings import Settings
 
+    if (parent := parent_process()) is not None:
+        # Killed, it could not tell its children to stop, and they would keep the port.
+        Thread(target=_end_after, args=(parent,), daemon=True).start()
     return build_app(Settings.load())
+
+
+def _end_after(parent: ParentProcess) -> None:
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def listen(host: str, port: int) -> socket.socket:
