@@ -15,6 +15,8 @@
         ├── Forbidden               FORBIDDEN
         ├── NotFound                NOT_FOUND
         ├── LimitExceeded           LIMIT_EXCEEDED
+        ├── TookTooLong             STATEMENT_TIMEOUT
+        ├── PluginFailed            PLUGIN_FAILED     for those who may switch plugins: which one, and why
         ├── TooManyRequests         RATE_LIMITED
         ├── IdempotencyConflict     IDEMPOTENCY_CONFLICT
         └── Refused                 REFUSED           carries the user errors that go into a payload
@@ -86,6 +88,17 @@ class NotFound(ClientError):
 
 class LimitExceeded(ClientError):
     code = "LIMIT_EXCEEDED"
+
+
+class TookTooLong(ClientError):
+    code = "STATEMENT_TIMEOUT"
+
+
+class PluginFailed(ClientError):
+    code = "PLUGIN_FAILED"
+
+    def __init__(self, plugin: str, reason: str) -> None:
+        super().__init__(f"plugin {plugin}: {reason}", plugin=plugin, reason=reason)
 
 
 class TooManyRequests(ClientError):

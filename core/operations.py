@@ -61,13 +61,26 @@ class Payload:
 
 
 @dataclass(frozen=True, slots=True)
+class Prelude:
+    """A mutation that is about to be done, while no connection is held for it.
+
+    `begin` opens a transaction of its own: `async with prelude.begin() as connection`.
+    """
+
+    input: Mapping[str, Any]
+    context: RequestContext
+    policy: Policy
+    begin: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One mutation being done: what was asked, by whom, and the change set all its writes go into.
 
     `input` holds the coerced arguments by GraphQL name (enums as their names,
     ids as text); `given` finds the
     argument that a dotted path leads to, for conditions (whose values may lie in the `variables`). `dry_run` is for
-    knowing only: the runner rolls back.
+    knowing only: the runner rolls back. `prepared` is what the mutation's `before` returned.
     """
 
     name: str
@@ -78,6 +91,7 @@ class Call:
     changes: ChangeSet
     variables: dict[str, Any]
     dry_run: bool = False
+    prepared: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +101,9 @@ class Mutation:
     Core adds `dryRun`, `idempotencyKey`, `userErrors`, `warnings` and `changeSet`.
 
     `input` are the members of its one `input` argument (none: no argument). `ability`, or the `action` on the
-    `record`, is demanded before `run` is called. Only sign-in itself is open to those not `signed_in`; one that is
+    `record`, is demanded before `run` is called. Only sign-in itself is open to those not `signed_in`.
+    `before` is for what takes long and needs no transaction, such as hashing: it is awaited once the actor is known to
+    be allowed, before the transaction is opened, so that no connection waits for it; what it writes stays. One that is
     `tokenless` is done whatever becomes of a token that comes with it, as an expired one does with signing in anew.
     `after` is called once what was done is committed, before the answer goes out; it must not fail.
     """
@@ -102,6 +118,7 @@ class Mutation:
     ability: str = ""
     signed_in: bool = True
     tokenless: bool = False
+    before: Callable[[Prelude], Awaitable[Any]] | None = None
     after: Callable[[RequestContext], Awaitable[None]] | None = None
     plugin: str = "core"
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 from uuid import UUID
 
 import argon2
 import asyncpg
 
 from core.auth import CHANNEL
-from core.errors import BadInput
+from core.errors import BadInput, TooManyRequests
 from core.messages import text
 from core.rows import new_id
+
+Result = TypeVar("Result")
 
 SHORTEST, LONGEST = 8, 200
 #: The facts in the messages that `weakness` names.
@@ -25,14 +30,33 @@ _HASHER = argon2.PasswordHasher(time_cost=3, memory_cost=19_456, parallelism=1)
 _DUMMY = "$argon2id$v=19$m=19456,t=3,p=1$piBFY6NwCVhRiET8X9lJCg$W2q1U+9knTEZbBYZoToMwpP+shMcftXrGH4Db2wMa1Y"
 
 
+#: So many at once: each keeps a processor busy.
+_THREADS = ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1)), "passwords")
+#: So many may wait for their turn, which is some seconds.
+QUEUE = 200
+_waiting: set[object] = set()
+
+
+async def _aside(work: Callable[..., Result], *arguments: Any) -> Result:
+    """Do some work in one of few threads. Raises TooManyRequests where too many wait for that already."""
+    if len(_waiting) >= QUEUE:
+        raise TooManyRequests("too many people are signing in at this moment", retry_after=5)
+    turn = object()
+    _waiting.add(turn)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, work, *arguments)
+    finally:
+        _waiting.remove(turn)
+
+
 async def hashed(password: str) -> str:
     """The hash to keep of a password, made in a thread."""
-    return await asyncio.to_thread(_HASHER.hash, _bytes(password))
+    return await _aside(_HASHER.hash, _bytes(password))
 
 
 async def matches(kept: str | None, password: str) -> bool:
     """Whether a password is the one whose hash is kept; without a hash it takes as long and is False."""
-    return await asyncio.to_thread(_verify, kept, password)
+    return await _aside(_verify, kept, password)
 
 
 def outdated(kept: str) -> bool:

@@ -7,29 +7,72 @@ without being counted, and a stored answer would keep the secret.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
 from core import apikeys, auth, guards, passwords, sessions, viewer
 from core.context import ActorKind
 from core.errors import Forbidden, Unauthenticated
-from core.operations import Argument, Call, Member, Mutation, ObjectType, Payload, Records
+from core.operations import Argument, Call, Member, Mutation, ObjectType, Payload, Prelude, Records
 from core.schema.where import uuid_or_none
 from core.throttle import Attempt
 
 
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """What came of looking at a password: seconds to `wait`, or whether it is the one whose hash is `kept`.
+
+    `renewed` is a hash to keep instead: of a new password, or of the same with today's parameters.
+    """
+
+    wait: int = 0
+    kept: str | None = None
+    right: bool = False
+    renewed: str | None = None
+
+
+async def _prove(prelude: Prelude, login: str, password: str) -> _Proof:
+    """Look at a password while no connection is held for it."""
+    context = prelude.context
+    async with prelude.begin() as connection:
+        attempt = await Attempt.begin(connection, login, context.client, context.now)
+        if attempt.wait:
+            return _Proof(attempt.wait)
+        await attempt.count()
+    kept = attempt.user["password_hash"] if attempt.user else None
+    return _Proof(0, kept, await passwords.matches(kept, password))
+
+
+async def _settled(call: Call, login: str) -> tuple[Attempt, Any]:
+    """The attempt that `before` proved, alone for its login again, and its user; None where the proof does not hold.
+
+    The password may have been changed since.
+    """
+    attempt, proof = await _attempt(call, login), call.prepared
+    holds = proof.right and attempt.user is not None and attempt.user["password_hash"] == proof.kept
+    return attempt, attempt.user if holds else None
+
+
+async def _login_proof(prelude: Prelude) -> _Proof:
+    password = prelude.input["password"]
+    proof = await _prove(prelude, prelude.input["login"], password)
+    if proof.right and proof.kept and passwords.outdated(proof.kept):
+        return replace(proof, renewed=await passwords.hashed(password))
+    return proof
+
+
 async def _login(call: Call) -> Payload:
-    context, connection = call.context, call.changes.connection
-    attempt = await _attempt(call, call.input["login"])
-    if attempt.wait:
-        return _too_many(call, attempt, "login")
-    user, password = attempt.user, call.input["password"]
-    right = await passwords.matches(user["password_hash"] if user else None, password)
-    if user is None or not right or not user["active"]:
+    context, connection, proof = call.context, call.changes.connection, call.prepared
+    if proof.wait:
+        return _too_many(call, proof.wait, "login")
+    attempt, user = await _settled(call, call.input["login"])
+    if user is None or not user["active"]:
         await attempt.failed()
         return guards.refuse_and_keep(call, "INVALID_CREDENTIALS", "invalid_credentials")
     await attempt.succeeded()
-    if passwords.outdated(user["password_hash"]):
-        await passwords.keep(connection, user["id"], await passwords.hashed(password))
+    if proof.renewed:
+        await passwords.keep(connection, user["id"], proof.renewed)
     session = await sessions.open_session(connection, auth.of(context), context.workspace, user["id"], context.now)
     return await _signed_in(call, session)
 
@@ -50,19 +93,38 @@ async def _logout(call: Call) -> Payload:
     return Payload()
 
 
+async def _change_proof(prelude: Prelude) -> _Proof:
+    actor, _ = guards.demand_person(prelude.context)
+    proof = await _prove(prelude, actor.login, prelude.input["currentPassword"])
+    new = prelude.input["newPassword"]
+    if not proof.right or passwords.weakness(new, actor.login):
+        return proof
+    return replace(proof, renewed=await passwords.hashed(new))
+
+
 async def _password_change(call: Call) -> Payload:
     actor, user_id = guards.demand_person(call.context)
-    attempt = await _attempt(call, actor.login)
-    if attempt.wait:
-        return _too_many(call, attempt, "currentPassword")
-    user = attempt.user
-    if not await passwords.matches(user["password_hash"] if user else None, call.input["currentPassword"]):
+    proof = call.prepared
+    if proof.wait:
+        return _too_many(call, proof.wait, "currentPassword")
+    attempt, user = await _settled(call, actor.login)
+    if user is None:
         await attempt.failed()
         return guards.refuse_and_keep(call, "INVALID_CREDENTIALS", "wrong_password", "currentPassword")
     if problem := passwords.weakness(call.input["newPassword"], actor.login):
-        return guards.refuse(call, "WEAK_PASSWORD", problem, "newPassword", **passwords.LIMITS)
-    await _replace(call, user_id, call.input["newPassword"], keep_session=actor.token_id)
+        # Whoever knows the password has not failed.
+        await attempt.succeeded()
+        return guards.refuse_and_keep(call, "WEAK_PASSWORD", problem, "newPassword", **passwords.LIMITS)
+    await _replace(call, user_id, proof.renewed, keep_session=actor.token_id)
     return Payload()
+
+
+async def _set_proof(prelude: Prelude) -> str | None:
+    """The hash of the new password, where it is worth the work: `_password_set` says what is wrong with it."""
+    password = prelude.input["password"]
+    if not prelude.policy.grants.able(guards.USERS) or passwords.weakness(password, ""):
+        return None
+    return await passwords.hashed(password)
 
 
 async def _password_set(call: Call) -> Payload:
@@ -83,7 +145,7 @@ async def _password_set(call: Call) -> Payload:
         return guards.refuse(call, "WEAK_PASSWORD", problem, "password", **passwords.LIMITS)
     # Waits for whoever is signing in with the old password, so that his session too is ended.
     await _attempt(call, login)
-    await _replace(call, user_id, call.input["password"])
+    await _replace(call, user_id, call.prepared)
     return Payload({"user": Records("User", [user_id], single=True)})
 
 
@@ -106,14 +168,14 @@ async def _attempt(call: Call, login: str) -> Attempt:
     return await Attempt.begin(call.changes.connection, login, call.context.client, call.context.now)
 
 
-async def _replace(call: Call, user_id: UUID, password: str, keep_session: UUID | None = None) -> None:
+async def _replace(call: Call, user_id: UUID, kept: str, keep_session: UUID | None = None) -> None:
     connection, context = call.changes.connection, call.context
-    await passwords.replace(connection, user_id, await passwords.hashed(password), keep_session)
+    await passwords.replace(connection, user_id, kept, keep_session)
     await sessions.access_changed(connection, auth.of(context), context.workspace)
 
 
-def _too_many(call: Call, attempt: Attempt, name: str) -> Payload:
-    return guards.refuse(call, "TOO_MANY_ATTEMPTS", "too_many_attempts", name, retryAfter=attempt.wait)
+def _too_many(call: Call, wait: int, name: str) -> Payload:
+    return guards.refuse(call, "TOO_MANY_ATTEMPTS", "too_many_attempts", name, retryAfter=wait)
 
 
 _SIGNED_IN = (
@@ -159,6 +221,7 @@ MUTATIONS = (
         _SIGNED_IN,
         signed_in=False,
         tokenless=True,
+        before=_login_proof,
     ),
     Mutation(
         "tokenRefresh",
@@ -179,6 +242,7 @@ MUTATIONS = (
             Argument("newPassword", "String!", f"The new one: {_NEW_PASSWORD}"),
         ),
         signed_in=False,
+        before=_change_proof,
     ),
     Mutation(
         "userPasswordSet",
@@ -190,6 +254,7 @@ MUTATIONS = (
         ),
         (Member("user", "User", "The user, null where it was refused."),),
         signed_in=False,
+        before=_set_proof,
     ),
     *apikeys.MUTATIONS,
 )

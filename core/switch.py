@@ -23,8 +23,9 @@ from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.contributions import Composed, FeatureSet
 from core.customrules import CHANNEL
 from core.engine import bind
-from core.errors import MigrationError, PluginError, Refused, UserError
+from core.errors import MigrationError, PluginError, PluginFailed, Refused, UserError
 from core.grants import SYSTEM
+from core.log import logger
 from core.messages import text
 from core.piccolo_app import APP_CONFIG
 from core.plugins import Plugin
@@ -34,6 +35,8 @@ from core.predicate import Compare, constant
 if TYPE_CHECKING:
     from core.database import Database
     from core.features import Features
+
+LOG = logger("crm.features")
 
 #: Whoever has it may do everything with the records of the plugins he switches on.
 ABILITY = "plugins"
@@ -80,7 +83,7 @@ class Switch:
                 raise _refused(context, "name", "plugin_broken", "CONFLICT", name=name, reason=why)
             if plugin.app:
                 apps = [APP_CONFIG, *(p.app for n in sorted({*on, name}) if (p := self._plugin(n)) and p.app)]
-                await self._migrate(connection, context, apps)
+                await self._migrate(connection, context, name, apps)
             since = await connection.fetchval("select at from feature where plugin = $1 and not enabled", name)
             await connection.execute(
                 "insert into feature (plugin, enabled, settings, version, at) values ($1, true, $2, $3, now()) "
@@ -138,7 +141,7 @@ class Switch:
             composed = await self._compose_with(found, name, row["settings"])
             await self._withdraw(self._changes(connection, context, composed, "pluginPurge"), composed, name)
             if plugin.app:
-                await self._migrate(connection, context, [plugin.app], backwards=True)
+                await self._migrate(connection, context, name, [plugin.app], backwards=True)
             await connection.execute("delete from feature where plugin = $1", name)
             await self._notify(connection, context)
 
@@ -179,13 +182,26 @@ class Switch:
         return await self._features.built(FeatureSet(tuple(plugins[n] for n in sorted(plugins)), found.fields))
 
     async def _migrate(
-        self, connection: Connection, context: RequestContext, apps: Sequence[AppConfig], *, backwards: bool = False
+        self,
+        connection: Connection,
+        context: RequestContext,
+        name: str,
+        apps: Sequence[AppConfig],
+        *,
+        backwards: bool = False,
     ) -> None:
+        """Migrate, or take the migrations of one app back. Raises PluginFailed naming the plugin and the reason."""
         here = cast("Database", _Here(connection))
-        if backwards:
-            await migrate.purge_app(here, context.workspace, apps[0])
-        else:
-            await migrate.migrate_workspace(here, context.workspace, apps)
+        try:
+            if backwards:
+                await migrate.purge_app(here, context.workspace, apps[0])
+            else:
+                await migrate.migrate_workspace(here, context.workspace, apps)
+        except MigrationError as error:
+            if isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+                raise
+            LOG.exception("plugin_not_migrated", plugin=name, workspace=context.workspace.slug)
+            raise PluginFailed(str(error.params.get("app", name)), error.message) from error
 
     @staticmethod
     def _changes(connection: Connection, context: RequestContext, composed: Composed, operation: str) -> ChangeSet:

@@ -66,8 +66,11 @@ class Attempt:
         wait = max([0, *(math.ceil((lock - now).total_seconds()) for lock in locks)])
         return cls(connection, login, client, now, user, failures, wait)
 
-    async def failed(self) -> None:
-        """Count a failure; to survive, the transaction must be committed."""
+    async def count(self) -> None:
+        """Count a failure of the login, before it is known whether it is one: of many at once none is free.
+
+        The transaction must be committed before the password is looked at.
+        """
         failures = self.failures + 1
         until = self.now + timedelta(seconds=_wait(failures, FREE_OF_LOGIN))
         if self.user is not None:
@@ -77,6 +80,9 @@ class Attempt:
             )  # fmt: skip
         else:
             await self._keep(_of_login(self.login), failures, until)
+
+    async def failed(self) -> None:
+        """Count a failure of the address; that of the login has been counted."""
         if self.client:
             await self._count_address()
         await self.connection.execute("delete from login_failure where at < $1", self.now - timedelta(days=1))

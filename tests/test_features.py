@@ -15,7 +15,7 @@ from core import contributions
 from core.context import Workspace
 from core.contributions import Chosen, FeatureSet, compose
 from core.database import Database
-from core.errors import CompositionError, CrmError, Refused
+from core.errors import CompositionError, CrmError, MigrationError, Refused
 from core.features import Features, canonical
 from core.grants import Reach
 from core.plugins import PluginRegistry
@@ -522,3 +522,22 @@ async def test_an_error_after_the_commit_undoes_nothing(fresh: Desk) -> None:
     assert ("committed", "customerCreate") in SEEN
     assert await fresh.fetch("select count(*) from customer") == 1
     assert fresh.features.registry.health["good"].error == "RuntimeError: too late to matter"
+
+
+async def test_a_migration_that_fails_is_told_to_those_who_may_switch(
+    make: Any, database: Database, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core import switch
+
+    desk = Desk(database, make("own_table"), workspace)
+
+    async def fail(*_: Any) -> None:
+        raise MigrationError("the migration m1 of own_table failed: a column is in the way", app="own_table")
+
+    monkeypatch.setattr(switch.migrate, "migrate_workspace", fail)
+    answer = await desk.ask(ENABLE, name="own_table")
+    (error,) = answer["errors"]
+    assert error["extensions"]["code"] == "PLUGIN_FAILED"
+    assert error["extensions"]["plugin"] == "own_table"
+    assert "a column is in the way" in error["extensions"]["reason"]
+    assert await desk.code(ENABLE, actor(), name="own_table") == "FORBIDDEN"

@@ -8,9 +8,11 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 
 from core.database import Database
+from core.schema.execute import graphql_error
 from core.settings import Settings
 from tests.acceptance.assembly import SECRET
 from tests.acceptance.client import GRAPHQL, Client, code, opened
@@ -274,3 +276,21 @@ async def test_conditions_nested_beyond_reason_are_the_callers_fault(client: Cli
     response = await client.post(query, variables={"w": where})
     assert response.status_code < 500
     assert "INTERNAL_SERVER_ERROR" not in response.text
+
+
+@pytest.mark.parametrize("escape", ["\\uD800", "\\udfff", "\\uD83D\\u0041", "\\u{D800}", "\\u{00dfff}"])
+async def test_half_a_character_in_a_literal_is_bad_input(client: Client, escape: str) -> None:
+    response = await client.post('{ customers(search: "' + escape + '") { totalCount } }')
+    assert (response.status_code, code(response)) == (400, "BAD_USER_INPUT")
+    assert code(await client.post('{ customers(search: "\\u12") { totalCount } }')) == "GRAPHQL_PARSE_FAILED"
+    whole = await client.post('{ customers(search: "\\uD83D\\uDE00") { totalCount } }')
+    assert whole.json()["data"]
+
+
+async def test_a_statement_that_takes_too_long_has_a_code(client: Client) -> None:
+    workspace = await client.services.directory.find(None)
+    assert workspace is not None
+    with pytest.raises(asyncpg.QueryCanceledError) as caught:
+        async with client.services.database.transaction(workspace, statement_timeout_ms=50) as connection:
+            await connection.fetchval("select pg_sleep(5)")
+    assert graphql_error(caught.value).extensions == {"code": "STATEMENT_TIMEOUT"}

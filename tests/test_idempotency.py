@@ -12,6 +12,7 @@ import pytest
 from core.context import Workspace
 from core.database import Database
 from core.grants import Reach
+from core.schema import mutate
 from tests.writing import Desk, codes, desk_at
 
 
@@ -136,3 +137,26 @@ async def test_whoever_may_not_any_more_is_not_answered(desk: Desk) -> None:
     answer = await desk.answer("Customer", "Create", person("before"), demoted, idempotencyKey="gone")
     assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN"
     assert answer["data"]["customerCreate"] is None
+
+
+async def test_waiting_for_a_key_holds_no_connection(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a pool of a few connections, others go on while forty requests wait for one key."""
+    monkeypatch.setattr(mutate, "PATIENCE", 1.0)
+    async with desk.database.transaction(desk.workspace) as holder:
+        await holder.execute(
+            "select pg_advisory_xact_lock(hashtextextended(current_schema() || '.idempotency.' || $1 || '.held', 0))",
+            str(mutate.NOBODY),
+        )
+        waiting = [
+            asyncio.create_task(desk.answer("Customer", "Create", person("held"), idempotencyKey="held"))
+            for _ in range(40)
+        ]
+        await asyncio.sleep(0.3)
+        pool = desk.database.pool(desk.workspace)
+        assert pool.size - len(pool.idle) <= 4, "the others only look in now and then"
+        async with asyncio.timeout(0.5):
+            assert await desk.create("Customer", **person("meanwhile"))
+        answers = await asyncio.gather(*waiting)
+    assert {a["errors"][0]["extensions"]["code"] for a in answers} == {"IDEMPOTENCY_CONFLICT"}
+    done = await desk.answer("Customer", "Create", person("held"), idempotencyKey="held")
+    assert done["data"]["customerCreate"]["customer"]

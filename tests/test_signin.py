@@ -19,7 +19,7 @@ from core.messages import LANGUAGES, catalogue
 from core.rows import new_id
 from core.settings import Settings
 from core.throttle import FREE_OF_ADDRESS, FREE_OF_LOGIN, LONGEST_WAIT, Attempt
-from tests.signing import PASSWORD, REFRESH, Desk, code_of
+from tests.signing import LOGIN, PASSWORD, REFRESH, Desk, code_of
 
 VIEWER = "{ viewer { login } }"
 LOGOUT = "mutation { logout { userErrors { code } } }"
@@ -240,6 +240,47 @@ async def test_attempt_is_alone_for_its_login(desk: Desk) -> None:
         await asyncio.wait_for(Attempt.begin(two, "chi", "", now), 2)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(Attempt.begin(two, "BINH", "", now), 0.2)
+
+
+async def test_no_connection_is_held_while_a_password_is_looked_at(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = desk.database.pool(desk.workspace)
+    held: list[int] = []
+    looked = passwords._aside
+
+    async def watched(*arguments: Any) -> Any:
+        held.append(pool.size - len(pool.idle))
+        return await looked(*arguments)
+
+    monkeypatch.setattr(passwords, "_aside", watched)
+    token = await desk.token("binh")
+    await desk.login("binh", "wrong")
+    assert await desk.do(CHANGE, token, old=PASSWORD, new="một mật khẩu mới") == {"userErrors": []}
+    payload = await desk.do(SET, await desk.token("an"), id=str(desk.users["binh"]), password=PASSWORD)
+    assert payload["userErrors"] == []
+    assert held == [0] * 6
+
+
+async def test_so_many_may_wait_for_their_password_to_be_looked_at(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "QUEUE", 3)
+    answers = await asyncio.gather(*(desk.ask(LOGIN, login=f"user{n}", password="x" * 9) for n in range(12)))
+    refused = [a["errors"][0]["extensions"]["code"] for a in answers if "errors" in a]
+    assert refused
+    assert set(refused) == {"RATE_LIMITED"}
+    assert len(answers) - len(refused) >= 3
+    assert codes(await desk.login("binh")) == []
+
+
+async def test_a_password_changed_while_another_was_looked_at_does_not_let_in(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = passwords._aside
+
+    async def changed(*arguments: Any) -> Any:
+        await desk.row("update app_user set password_hash = 'another' where login = 'binh'")
+        return await looked(*arguments)
+
+    monkeypatch.setattr(passwords, "_aside", changed)
+    assert codes(await desk.login("binh")) == ["INVALID_CREDENTIALS"]
 
 
 # Sessions
@@ -596,7 +637,7 @@ async def test_viewer_shows_what_he_may(desk: Desk) -> None:
     )
     assert viewer["id"] == str(desk.users["binh"])
     assert (viewer["login"], viewer["isApiKey"], viewer["roles"]) == ("binh", False, ["Salesperson"])
-    assert viewer["abilities"] == []
+    assert viewer["abilities"] == ["files"]
     assert viewer["user"] == {"login": "binh", "displayName": "Binh", "teams": {"nodes": []}}
     scopes = {(p["record"], p["action"]): p["scope"] for p in viewer["permissions"]}
     assert scopes["Customer", "read"] == "OWN"

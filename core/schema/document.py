@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from core.schema.compile import Read
 
 MAX_ERRORS = 5
+#: How the parser tells of an escape that stands for half a character, which no text can hold.
+_LONE_SURROGATE = re.compile(r"Invalid Unicode escape sequence: '\\u\{?0*[dD][89a-fA-F][0-9a-fA-F]{2}\}?'")
 
 
 class Operation:
@@ -135,6 +138,9 @@ def prepare(schema: GraphQLSchema, text: str, limits: Limits) -> Prepared:
             return Prepared(document, [error])
         errors = validate(schema, document, max_errors=MAX_ERRORS, hide_suggestions=True)
     except GraphQLSyntaxError as fault:
+        if _LONE_SURROGATE.search(fault.message):
+            code = {"code": "BAD_USER_INPUT"}
+            return Prepared(None, [GraphQLError("Text must not hold lone surrogates.", extensions=code)])
         fault.extensions = {"code": "GRAPHQL_PARSE_FAILED"}
         return Prepared(None, [fault])
     except RecursionError:

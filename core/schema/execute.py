@@ -17,7 +17,7 @@ from graphql.execution.values import get_argument_values
 
 from core.arguments import Argument
 from core.context import RequestContext
-from core.errors import BadInput, ClientError, LimitExceeded, Unauthenticated
+from core.errors import BadInput, ClientError, LimitExceeded, PluginFailed, TookTooLong, Unauthenticated
 from core.operations import Ask, Records
 from core.policy import Policy
 from core.predicate import constant
@@ -324,7 +324,7 @@ def _code(error: GraphQLError) -> str:
 def translate(error: Exception) -> ClientError:
     """A database's complaint about values or time, as the caller's fault it is."""
     if isinstance(error, asyncpg.QueryCanceledError):
-        return LimitExceeded("the query took too long")
+        return TookTooLong("this took too long: ask for less at once")
     if isinstance(error, asyncpg.ProgramLimitExceededError):
         return LimitExceeded("the query asks for too much at once")
     return BadInput("a value does not fit its type")
@@ -338,6 +338,8 @@ def graphql_error(error: Exception, located: GraphQLError | None = None, request
         return error
     if isinstance(error, ClientError):
         message, extensions = error.message, {"code": error.code}
+        if isinstance(error, PluginFailed):
+            extensions |= error.params
     else:
         log.error("graphql.error", exc_info=error, error=type(error).__name__, request_id=request_id)
         message, extensions = "Internal server error.", {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -19,7 +20,7 @@ from core.arguments import Argument, argument_of
 from core.changes import ACCESS, ChangeSet, Committed
 from core.errors import BadInput, IdempotencyConflict, Refused, Unauthenticated, UserError
 from core.messages import text
-from core.operations import Call, Mutation, Payload
+from core.operations import Call, Mutation, Payload, Prelude
 from core.pool import COLLISIONS
 from core.schema.execute import Running, plain
 
@@ -28,6 +29,9 @@ log = structlog.get_logger("crm.mutation")
 ATTEMPTS = 4
 #: Seconds to wait at most before the second attempt; twice as long before each further one.
 PAUSE = 0.02
+#: Seconds for which a request waits for another one with its idempotency key, and most between two looks.
+PATIENCE = 30.0
+LONGEST_PAUSE = 0.25
 NOBODY = UUID(int=0)
 
 #: Opens a transaction on a connection of the workspace; used as `async with begin() as connection`.
@@ -39,6 +43,10 @@ class _Roll(Exception):
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
+
+
+class _InProgress(Exception):
+    """Another request with the same idempotency key is being done."""
 
 
 class Mutator:
@@ -56,14 +64,28 @@ class Mutator:
             given = _named(get_argument_values(definition, node, executor.variable_values))
             mutation = running.composition.mutations[node.name.value]
             self._authorise(running, mutation)
-            for attempt in range(ATTEMPTS):
+            prepared = None
+            if mutation.before is not None:
+                values = given.get("input") or {}
+                prepared = await mutation.before(Prelude(values, running.context, running.policy, self.begin))
+            attempt, began, pause = 0, time.monotonic(), PAUSE
+            while True:
                 try:
-                    return await self._once(executor, running, mutation, definition, details, info, path, given)
+                    return await self._once(
+                        executor, running, mutation, definition, details, info, path, given, prepared
+                    )
+                except _InProgress:
+                    # Waited for without a connection, or a few clients that repeat themselves would hold them all.
+                    if time.monotonic() - began > PATIENCE:
+                        raise IdempotencyConflict("the first request with this idempotency key still runs") from None
+                    await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
+                    pause = min(2 * pause, LONGEST_PAUSE)
                 except COLLISIONS:
                     # Somebody else was quicker: look again, so that core's checks can say what is in the way.
-                    if attempt == ATTEMPTS - 1:
+                    attempt += 1
+                    if attempt == ATTEMPTS:
                         raise
-                    await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - no secret
+                    await asyncio.sleep(random.uniform(0, PAUSE * 2 ** (attempt - 1)))  # noqa: S311 - no secret
         except asyncpg.IntegrityConstraintViolationError as error:
             return await self._refuse(executor, running, error, definition, details, info, path)
         except Exception as error:  # noqa: BLE001 - the executor tells the caller's faults from ours
@@ -102,6 +124,7 @@ class Mutator:
         info: Any,
         path: Any,
         given: dict[str, Any],
+        prepared: Any,
     ) -> Any:
         dry_run = bool(given.get("dryRun"))
         key = given.get("idempotencyKey")
@@ -117,7 +140,7 @@ class Mutator:
                             return orjson.Fragment(stored)
                     changes = self._change_set(connection, running, mutation, given)
                     try:
-                        payload = await self._work(running, mutation, changes, details, given, dry_run)
+                        payload = await self._work(running, mutation, changes, details, given, dry_run, prepared)
                         refused = bool(payload.errors) and not changes.skip_failed
                     except Refused as error:
                         payload, refused = Payload({}, error.errors, changes.warnings), True
@@ -164,6 +187,7 @@ class Mutator:
         details: Any,
         given: dict[str, Any],
         dry_run: bool,
+        prepared: Any,
     ) -> Payload:
         def find(way: str) -> Argument | None:
             first, *rest = way.split(".")
@@ -173,7 +197,8 @@ class Mutator:
             return found
 
         values = given.get("input") or {}
-        call = Call(mutation.name, values, find, running.context, running.policy, changes, running.variables, dry_run)
+        context, policy = running.context, running.policy
+        call = Call(mutation.name, values, find, context, policy, changes, running.variables, dry_run, prepared)
         payload = await mutation.run(call)
         errors, warnings = (*payload.errors, *changes.errors), (*payload.warnings, *changes.warnings)
         return Payload(payload.members, errors, warnings)
@@ -264,11 +289,21 @@ def _fingerprint(running: Running, details: Any) -> str:
 
 
 async def _claim(connection: Any, running: Running, key: str, details: Any) -> bytes | None:
-    """Claim a key, waiting for whoever holds it; returns the stored answer where the work is done already."""
+    """Claim a key; returns the stored answer where the work is done already.
+
+    Raises _InProgress while somebody else holds it.
+    """
     if not 1 <= len(key) <= 200:
         raise BadInput("an idempotency key has 1 to 200 characters")
     actor = running.context.actor.user_id or NOBODY
     print_ = _fingerprint(running, details)
+    free = await connection.fetchval(
+        "select pg_try_advisory_xact_lock(hashtextextended(current_schema() || '.idempotency.' || $1 || '.' || $2, 0))",
+        str(actor),
+        key,
+    )
+    if not free:
+        raise _InProgress
     await connection.execute(
         "delete from idempotency where actor_id = $1 and key = $2 and at < $3::timestamptz - interval '1 day'",
         actor,
