@@ -214,7 +214,7 @@ async def test_a_failing_migration_leaves_nothing(make: Any, database: Database,
     with pytest.raises(CrmError, match="the migration fails_to_migrate_0001 of fails_to_migrate failed"):
         await features.enable(workspace, "fails_to_migrate")
     answer = await desk.ask(ENABLE, name="fails_to_migrate")
-    assert answer["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
+    assert answer["errors"][0]["extensions"]["code"] == "PLUGIN_FAILED"
     assert await desk.fetch("select count(*) from feature") == 0
     (status,) = await features.status(workspace)
     assert status.state == "AVAILABLE"
