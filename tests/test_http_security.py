@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
+from typing import Any
 
+import orjson
 import pytest
 
 from core.database import Database
@@ -106,6 +109,54 @@ async def test_cors_is_for_the_origins_of_the_settings(client: Client) -> None:
 )
 def test_an_origin_at_any_port(origin: str, allowed: bool) -> None:
     assert bool(Cors(["http://localhost:*"]).headers(origin.encode())) is allowed
+
+
+_DOUBLED = " ".join(f"fragment F{i} on Query {{ ...F{i + 1} ...F{i + 1} }}" for i in range(20))
+_DOUBLED = "{ ...F0 } " + _DOUBLED + " fragment F20 on Query { __typename }"
+_JSON = [("content-type", "application/json")]
+_FORM = [("content-type", "multipart/form-data; boundary=b"), ("graphql-require-preflight", "1")]
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        (_JSON, orjson.dumps({"query": _DOUBLED}), 400),
+        (_JSON, b" " * 10_000_000, 413),
+        (_JSON, b"[" * 1_900_000, 400),
+        (_JSON, b"{" + b'"a":[' * 300_000, 400),
+        (_JSON, orjson.dumps({"query": "{ customers " * 4_000}), 400),
+        (_JSON, orjson.dumps({"query": "{ " + "a" * 1_900_000}), 400),
+        (_FORM, b"--b\r\n" + b"x" * 10_000_000, 400),
+        (_FORM, b'--b\r\ncontent-disposition: form-data; name="map"\r\n\r\n' + b"\r\n--" * 700_000, 413),
+    ],
+    ids=["doubled", "10 MB", "brackets", "objects", "deep", "long", "form of nothing", "form of almost ends"],
+)
+async def test_what_is_refused_costs_less_than_50_ms(
+    client: Client, headers: list[tuple[str, str]], body: bytes, status: int
+) -> None:
+    """In the server's computing time, with no length said beforehand and parts as a socket brings them."""
+    parts = [body[at : at + 65_536] for at in range(0, len(body), 65_536)]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    given = [*client.headers.items(), *headers]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/graphql",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in given],
+    }
+    began = time.process_time()
+    await client.application(scope, receive, send)
+    spent = time.process_time() - began
+    assert sent[0]["status"] == status, sent
+    assert spent < 0.05
 
 
 async def test_other_host_names_are_not_served(database: Database, settings: Settings) -> None:
