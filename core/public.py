@@ -82,7 +82,7 @@ from core.schema.mutations import bulk_target, one_target
 from core.schema.transfer import give
 from core.schema.where import condition as where_condition
 from core.schema.where import uuid_or_none
-from core.sql import quote
+from core.sql import Statement, quote
 
 __all__ = [
     "AUDIT",
@@ -155,6 +155,7 @@ __all__ = [
     "Rule",
     "RuleSet",
     "Rulebook",
+    "Statement",
     "StoredFile",
     "StoredRule",
     "Target",

@@ -11,10 +11,11 @@ from weakref import WeakKeyDictionary
 
 import orjson
 
+from core.changes import ChangeSet
 from core.condition import Conditions
 from core.context import Workspace
 from core.errors import InvalidRule
-from core.hooks import Health, Hooks
+from core.hooks import Health
 from core.log import logger
 from core.pool import Connection
 from core.records import Catalog, Field
@@ -57,8 +58,9 @@ class Rulebook(Generic[Made]):
         self._make = make
         self._kept: WeakKeyDictionary[Catalog, OrderedDict[UUID, tuple[Any, Made]]] = WeakKeyDictionary()
 
-    async def read(self, connection: Connection, workspace: Workspace, catalog: Catalog, hooks: Hooks) -> Made:
-        """What was made of the rules as the connection's transaction sees them: one small statement when kept."""
+    async def read(self, changes: ChangeSet) -> Made:
+        """What was made of the rules as a change set's transaction sees them: one small statement when kept."""
+        connection, catalog, workspace = changes.connection, changes.policy.catalog, changes.context.workspace
         record = catalog[self.record]
         # Each write adds to a version, and two writers that try the same thing do so at different times.
         statement = f"select sum(version), max(id::text), max(updated_at) from {quote(record.type.tablename)}"
@@ -68,7 +70,7 @@ class Rulebook(Generic[Made]):
         if found is not None and found[0] == stamp:
             return found[1]
         rules = await self._load(connection, catalog)
-        self._report(workspace, hooks.health.setdefault(record.type.plugin, Health()), rules)
+        self._report(workspace, changes.hooks.health.setdefault(record.type.plugin, Health()), rules)
         made = self._make(catalog, rules)
         books[workspace.id] = (stamp, made)
         books.move_to_end(workspace.id)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from core.changes import Batch
+from core.changes import Batch, ChangeSet
 from core.context import Workspace
 from core.contributions import Chosen, FeatureSet
 from core.contributions import compose as build
@@ -16,7 +16,7 @@ from core.database import Database
 from core.errors import CompositionError, InvalidRule
 from core.features import Features
 from core.footprint import Footprint, Step, footprint_of
-from core.grants import Access, Grants, Reach, RoleGrants
+from core.grants import SYSTEM, Access, Grants, Reach, RoleGrants
 from core.plugins import PluginRegistry
 from core.predicate import Compare
 from core.records import Catalog, Extension, Field, Kind
@@ -268,10 +268,11 @@ async def test_matching_is_one_statement_for_all_rules_and_ignores_deleted_recor
     ids = [await desk.customer(f"name {i}{i + 1}") for i in range(3)]
     await desk.do("mutation($id: ID!) { customerDelete(input: {id: $id}) { id } }", id=ids[2])
     composition = await desk.features.composition(desk.workspace)
-    context_of = desk.features.switch.system(desk.workspace)
     async with desk.database.transaction(desk.workspace) as connection:
-        rules = await BOOK.read(connection, desk.workspace, composition.catalog, composition.hooks)
-        found = await rules.matching(connection, context_of, [UUID(i) for i in ids])
+        policy = composition.policy(SYSTEM)
+        changes = ChangeSet(connection, desk.features.switch.system(desk.workspace), policy, composition.hooks)
+        rules = await BOOK.read(changes)
+        found = await rules.matching(connection, changes.context, [UUID(i) for i in ids])
     assert {str(k): v for k, v in found.items()} == {ids[0]: ["w0", "w1"], ids[1]: ["w1", "w2"]}
 
 

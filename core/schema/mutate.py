@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from core.errors import BadInput, IdempotencyConflict, Refused, Unauthenticated,
 from core.messages import text
 from core.operations import Call, Mutation, Payload, Prelude
 from core.pool import COLLISIONS
-from core.schema.execute import Running, plain
+from core.schema.execute import Fetch, Running, plain
 
 log = structlog.get_logger("crm.mutation")
 
@@ -47,6 +47,17 @@ class _Roll(Exception):
 
 class _InProgress(Exception):
     """Another request with the same idempotency key is being done."""
+
+
+def _in_turn(connection: Any) -> Fetch:
+    """Reads on the transaction's connection, one after the other, however many places of an answer ask at once."""
+    turn = asyncio.Lock()
+
+    async def fetch(text: str, values: Sequence[Any]) -> Any:
+        async with turn:
+            return await connection.fetchval(text, *values)
+
+    return fetch
 
 
 class Mutator:
@@ -132,7 +143,7 @@ class Mutator:
         try:
             async with self.begin() as connection:
                 outer = running.fetch
-                running.fetch = lambda text, values: connection.fetchval(text, *values)
+                running.fetch = _in_turn(connection)
                 try:
                     if key is not None:
                         stored = await _claim(connection, running, key, details)

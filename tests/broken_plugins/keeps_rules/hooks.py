@@ -54,7 +54,7 @@ async def changed(batch, changes):
     if batch.record.name == "Watch":
         return
     catalog = changes.policy.catalog
-    rules = await BOOK.read(changes.connection, changes.context.workspace, catalog, changes.hooks)
+    rules = await BOOK.read(changes)
     if rules.footprint is None:
         return
     ids = await rules.footprint.affected(changes.connection, catalog, batch, 100)

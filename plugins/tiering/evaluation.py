@@ -1,0 +1,136 @@
+"""Moving customers: in the transaction of a change, or over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from core import Batch, ChangeSet, JobContext, JobType, Target, enqueue
+from plugins.tiering.ladder import LADDER, Move
+from plugins.tiering.settings import Settings
+
+KIND = "tiering.pass"
+#: How many locks are taken for customers that are not locked themselves. Their rows cannot be: whoever ties a record to
+#: a customer shares its lock already, and two who do would wait for each other.
+MOST_LOCKS = 64
+_LOCK = (
+    "select pg_advisory_xact_lock(k) from "
+    "(select hashtextextended('tier ' || id, 0) as k from unnest($1::uuid[]) id order by 1) x"
+)
+
+#: When the pass runs, in the workspace's time zone.
+NIGHTLY = "30 2 * * *"
+#: How many moves are held in memory at once.
+CHUNK = 100_000
+
+_UNMOVED = """
+select m.id from tier_member m join unnest($1::uuid[], $2::uuid[]) given (id, tier) on given.id = m.id
+where m.tier_id = given.tier and not m.pinned order by m.id for update of m
+"""
+
+#: What of a tier decides who has it.
+_DECISIVE = frozenset({"auto", "rule", "rank"})
+
+
+async def react(batch: Batch, changes: ChangeSet, settings: Settings) -> None:
+    """Move those whom a written batch concerns: at once where they are few, else by a job."""
+    if batch.record.name == "TierMember":
+        return
+    if batch.record.name == "Tier":
+        if batch.action != "update" or any(row.changed & _DECISIVE for row in batch.rows):
+            await start_pass(changes)
+        return
+    ladder = await LADDER.read(changes)
+    if ladder.footprint is None or not ladder.footprint.concerned(batch):
+        return
+    ids = await ladder.footprint.affected(changes.connection, changes.policy.catalog, batch, settings.at_once)
+    so_far = sum(changes.touched.get(batch.record.name, {}).values())
+    if ids is None or so_far > settings.at_once or changes.undoes:
+        # What is being undone may still put back what was moved with it, so it is looked at afterwards.
+        await start_pass(changes)
+    elif ids:
+        await evaluate(changes, settings, sorted(ids), locked=batch.record.name == "Customer")
+
+
+async def evaluate(changes: ChangeSet, settings: Settings, ids: Sequence[UUID], *, locked: bool = False) -> int:
+    """Move those of some customers who are to move; returns how many. `locked` says that they are locked already.
+
+    Else others who change what a few customers depend on wait here, and then see it all. Nobody waits for many: what
+    two such changes do only together is found by the next pass.
+    """
+    ladder = await LADDER.read(changes)
+    if not locked and len(ids) <= MOST_LOCKS:
+        await changes.connection.execute(_LOCK, ids)
+    return await move(changes, await ladder.moves(changes, down=settings.allow_downgrade, ids=ids))
+
+
+async def move(changes: ChangeSet, moves: Sequence[Move]) -> int:
+    """Move customers, as the system does; returns how many."""
+    system = changes.system()
+    now = changes.context.now
+    new = [m for m in moves if m.member is None]
+    rows = [
+        {"customerId": m.customer, "tierId": m.target, "pinned": False, "since": now, "source": "RULE"} for m in new
+    ]
+    made = len(await system.create("TierMember", rows)) if rows else 0
+    there = await _unmoved(changes, [m for m in moves if m.member is not None])
+    out = tuple(member for member, m in there.items() if m.target is None)
+    on = tuple(member for member, m in there.items() if m.target is not None)
+    if on:
+        made += len(
+            await system.update(
+                "TierMember",
+                Target(ids=on),
+                lambda row: {"tierId": there[row.id].target, "since": now, "source": "RULE"},
+            )
+        )
+    if out:
+        made += len(await system.delete("TierMember", Target(ids=out)))
+    return made
+
+
+async def _unmoved(changes: ChangeSet, moves: Sequence[Move]) -> dict[Any, Move]:
+    """The moves of those whom nobody has moved or pinned meanwhile, by membership; these are locked."""
+    if not moves:
+        return {}
+    found = await changes.connection.fetch(_UNMOVED, [m.member for m in moves], [m.source for m in moves])
+    there = {r["id"] for r in found}
+    return {m.member: m for m in moves if m.member in there}
+
+
+async def start_pass(changes: ChangeSet) -> UUID:
+    """Have all customers looked at once this change set is committed; returns the job's id."""
+    started: dict[UUID, UUID] = changes.context.extra.setdefault(KIND, {})
+    if changes.id not in started:
+        started[changes.id] = await enqueue(changes.connection, changes.context.workspace, KIND, {}, None)
+    return started[changes.id]
+
+
+async def move_all(changes: ChangeSet, settings: Settings) -> int:
+    """Move everybody who is to move; returns how many."""
+    ladder = await LADDER.read(changes)
+    moved = 0
+    while True:
+        moves = await ladder.moves(changes, down=settings.allow_downgrade, most=CHUNK)
+        moved += await move(changes, moves)
+        if len(moves) < CHUNK:
+            return moved
+
+
+async def run_pass(settings: Settings, job: JobContext) -> dict[str, Any]:
+    """The job that looks at all customers. One that others like it wait behind leaves the work to them."""
+    async with job.connection() as connection:
+        later = "select exists(select from job where kind = $1 and status = 'QUEUED' and not cancel_requested)"
+        if await connection.fetchval(later, KIND):
+            return {"moved": 0, "left": True}
+    async with job.change_set(KIND, source="RULE") as changes:
+        moved = await move_all(changes, settings)
+    return {"moved": moved}
+
+
+def pass_of(settings: Settings) -> JobType:
+    """The nightly pass over all customers, which honours conditions on the clock; started by large changes, too."""
+    description = "Moves customers to the tiers whose rules they satisfy."
+    return JobType(KIND, description, partial(run_pass, settings), schedule=NIGHTLY)
