@@ -24,7 +24,7 @@ DISMISS = """mutation($ids: [ID!]!) { duplicatesDismiss(input: {customerIds: $id
 UNDO = "mutation($id: ID!) { changeSetUndo(input: {id: $id}) { conflicts userErrors { code } } }"
 CLUSTERS = """query($id: ID!, $where: CustomerWhere, $first: Int, $after: String) {
   duplicateClusters(criterionId: $id, where: $where, first: $first, after: $after) {
-    nodes { key count hidden members { name } } hasNextPage endCursor } }"""
+    nodes { key count hidden members { name } } pageInfo { hasNextPage endCursor } } }"""
 
 
 async def criterion(desk: Desk, *fields: str, **values: Any) -> str:

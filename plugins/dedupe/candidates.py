@@ -27,9 +27,10 @@ from core import (
 from plugins.dedupe import blocking
 from plugins.dedupe.likeness import COMPARED, Evidence, Profile, compare, profile
 from plugins.dedupe.normalise import Normaliser, digits, words
+from plugins.dedupe.page import cursor, members, page, place
 from plugins.dedupe.settings import Settings
 
-MOST = 1000
+MOST = 200
 #: How many customers with a like name are compared with one customer.
 NEAREST = 300
 
@@ -53,7 +54,13 @@ TYPES = (
             Member("right", "Customer!", "The other."),
             Member("score", "Float!", "How likely they are one, from 0 to 1."),
             Member("evidence", "[DuplicateEvidence!]!", "Why, the strongest first."),
+            Member("cursor", "String!", "Its place, for `after`."),
         ),
+    ),
+    ObjectType(
+        "DuplicateCandidates",
+        "A page of candidates, the most likely first.",
+        members("DuplicateCandidate", "The candidates."),
     ),
 )
 
@@ -63,7 +70,7 @@ Pair = tuple[float, Profile, Profile, list[Evidence]]
 def query(settings: Settings) -> Query:
     """The query."""
 
-    async def run(ask: Ask) -> list[dict[str, Any]]:
+    async def run(ask: Ask) -> dict[str, Any]:
         return await _candidates(ask, settings)
 
     return Query(
@@ -71,18 +78,19 @@ def query(settings: Settings) -> Query:
         "Customers that may be one, of those you may read, the most likely first; compared by name, email, phone, tax "
         f"code, birthday and addresses. At most {settings.candidate_limit} customers are compared with each other. "
         "Needs: read on Customer.",
-        "[DuplicateCandidate!]!",
+        "DuplicateCandidates!",
         run,
         (
             Argument("customerId", "ID", "Only candidates for this customer, among all."),
             Argument("where", "CustomerWhere", "Candidates among the customers that satisfy this."),
             Argument("threshold", "Float", f"The least score; {settings.candidate_threshold} when left out."),
             Argument("first", "Int", f"How many; 50 when left out, at most {MOST}."),
+            Argument("after", "String", "Only those after this cursor."),
         ),
     )
 
 
-async def _candidates(ask: Ask, settings: Settings) -> list[dict[str, Any]]:
+async def _candidates(ask: Ask, settings: Settings) -> dict[str, Any]:
     ask.policy.demand_action("Customer", "read")
     given = ask.arguments
     first = 50 if given.get("first") is None else given["first"]
@@ -100,18 +108,29 @@ async def _candidates(ask: Ask, settings: Settings) -> list[dict[str, Any]]:
         compared = await _among(ask, normaliser, settings.candidate_limit)
     apart = await _dismissed(ask, [p.id for pair in compared for p in pair])
     wanted = [pair for pair in compared if frozenset((pair[0].id, pair[1].id)) not in apart]
-    found = await asyncio.to_thread(_scored, wanted, threshold)
-    return [_shown(pair) for pair in found[:first]]
+    after = None if given.get("after") is None else _place(given["after"])
+    found = await asyncio.to_thread(_scored, wanted, threshold, after)
+    nodes = [_shown(pair) for pair in found[:first]]
+    return page(nodes, given.get("after"), more=len(found) > first)
 
 
-def _scored(pairs: Iterable[tuple[Profile, Profile]], threshold: float) -> list[Pair]:
-    """The pairs that reach a score, best first."""
+Place = tuple[float, str, str]
+
+
+def _scored(pairs: Iterable[tuple[Profile, Profile]], threshold: float, after: Place | None) -> list[Pair]:
+    """The pairs that reach a score and come after a place, best first."""
     found = []
     for one, other in pairs:
         score, evidence = compare(one, other)
-        if score >= threshold:
+        if score >= threshold and (after is None or (-score, one.id, other.id) > after):
             found.append((score, one, other, evidence))
     return sorted(found, key=lambda p: (-p[0], p[1].id, p[2].id))
+
+
+def _place(given: str) -> Place:
+    """The place of a cursor. Raises BadInput for text that is none."""
+    score, one, other = place(given, 3)
+    return float(score), str(one), str(other)
 
 
 def _shown(pair: Pair) -> dict[str, Any]:
@@ -120,6 +139,7 @@ def _shown(pair: Pair) -> dict[str, Any]:
         "left": Records("Customer", [UUID(one.id)], single=True),
         "right": Records("Customer", [UUID(other.id)], single=True),
         "score": score,
+        "cursor": cursor([-score, one.id, other.id]),
         "evidence": [
             {"field": e.field, "left": e.left, "right": e.right, "similarity": e.similarity, "weight": e.weight}
             for e in evidence

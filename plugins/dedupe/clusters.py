@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from itertools import combinations
 from typing import Any
 from uuid import UUID
@@ -24,6 +22,7 @@ from core import (
     uuid_or_none,
     where_condition,
 )
+from plugins.dedupe.page import cursor, members, page, place
 
 MOST_CLUSTERS = 200
 #: Members of one cluster that are shown.
@@ -44,11 +43,7 @@ TYPES = (
     ObjectType(
         "DuplicateClusters",
         "A page of clusters, in the order of their keys.",
-        (
-            Member("nodes", "[DuplicateCluster!]!", "The clusters."),
-            Member("hasNextPage", "Boolean!", "Whether more follow."),
-            Member("endCursor", "String", "Cursor of the last one."),
-        ),
+        members("DuplicateCluster", "The clusters."),
     ),
 )
 
@@ -81,9 +76,8 @@ async def _clusters(ask: Ask) -> dict[str, Any]:
     statement = _statement(ask, conditions, set_id, first)
     found = orjson.loads(await ask.fetch(statement, conditions.bind(ask.context, ask.variables)))
     nodes = [node for cluster in found[:first] if (node := _shown(cluster))]
-    last = _cursor(found[first - 1]["key"]) if found[:first] and len(found) > first else None
-    end = last or (nodes[-1]["cursor"] if nodes else None)
-    return {"nodes": nodes, "hasNextPage": len(found) > first, "endCursor": end}
+    end = cursor([found[:first][-1]["key"]]) if found[:first] else None
+    return page(nodes, ask.arguments.get("after"), more=len(found) > first, end=end)
 
 
 async def _criterion(ask: Ask) -> int:
@@ -114,7 +108,7 @@ def _statement(ask: Ask, conditions: Conditions, set_id: int, first: int) -> str
     set_ = conditions.known(set_id, "integer")
     after = ""
     if ask.arguments.get("after") is not None:
-        after = f" and k.key > {conditions.known(_key(ask.arguments['after']), 'text')}"
+        after = f" and k.key > {conditions.known(place(ask.arguments['after'], 1)[0], 'text')}"
     table, live = conditions.source(scope, "c")
     readable = " and ".join(live)
     seen = conditions.sql(among, "c")
@@ -143,7 +137,7 @@ def _statement(ask: Ask, conditions: Conditions, set_id: int, first: int) -> str
           left join dismissed d on d.key = g.key
           cross join lateral (
             select array_agg(distinct k.customer_id order by k.customer_id) as ids,
-              array_agg(distinct c.id order by c.id) filter (where {seen}) as readable,
+              array_agg(distinct c.id order by c.id) filter (where c.id is not null and {seen}) as readable,
               count(distinct k.customer_id) as n
             from dedupe_key k left join {table} on c.id = k.customer_id and {readable}
             where k.set_id = {set_} and k.key = g.key and k.live
@@ -166,16 +160,5 @@ def _shown(cluster: dict[str, Any]) -> dict[str, Any] | None:
         "count": len(ids),
         "hidden": len(ids) - len(readable),
         "members": Records("Customer", [UUID(i) for i in readable[:MOST_MEMBERS]]),
-        "cursor": _cursor(cluster["key"]),
+        "cursor": cursor([cluster["key"]]),
     }
-
-
-def _cursor(key: str) -> str:
-    return base64.urlsafe_b64encode(key.encode()).decode()
-
-
-def _key(cursor: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(cursor.encode()).decode()
-    except (binascii.Error, UnicodeError):
-        raise BadInput("`after` is no cursor of this list") from None
