@@ -127,6 +127,7 @@ class _Build:
         self.done = int(context.counts.get("records", 0))
 
     async def run(self) -> Mapping[str, Any]:
+        await self._join_others()
         await self._others_end()
         async with self.context.connection() as connection:
             total = sum([await self._number(connection, t) for t in _TABLES.values()])
@@ -138,6 +139,18 @@ class _Build:
             await changes.connection.execute(_ACTIVE, [c.id for c in criteria], [c.set_id for c in criteria])
         await self._tidy()
         return {"records": self.done}
+
+    async def _join_others(self) -> None:
+        """Make the keys of all criteria that wait for theirs in one go; their own jobs then find nothing to do."""
+        if self.since is not None:
+            return
+        if "criteria" in self.context.counts:
+            self.ids = [UUID(i) for i in self.context.counts["criteria"]]
+            return
+        async with self.context.change_set() as changes:
+            rules = await _rules(changes, self.settings)
+        self.ids = [c.id for c in rules.criteria if not c.active]
+        await self.context.progress(counts={"criteria": [str(i) for i in self.ids]})
 
     async def _others_end(self) -> None:
         """Wait for those who have been writing since before the criteria were saved: they keep no keys of them."""
@@ -179,6 +192,8 @@ class _Build:
         async with self.context.change_set(fraction=fraction, counts=counts) as changes:
             rules = await _rules(changes, self.settings)
             criteria = [c for c in rules.criteria if c.id in self.ids and not c.active]
+            if not criteria:
+                return False
             await rewrite(changes.connection, changes.policy.catalog[name], ids, criteria, rules)
             await changes.connection.execute(_PROGRESS, self.ids, round(fraction, 4))
         return True

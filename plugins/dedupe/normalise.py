@@ -39,26 +39,35 @@ _TAILS = (
     r"corporation|corp|incorporated|inc|llc|llp|plc|gmbh|ag|bv|sarl|sdn bhd|tnhh|co phan|mtv"
 )
 _APART = re.compile(r"[/;,|\n]+|\s+-\s+")
+_MARKS = re.compile("[\u0300-\u036f]")
+_NO_DIGITS = re.compile(r"[^0-9]")
+_SPACES = re.compile(r"[ .()-]")
+_VIETNAMESE = re.compile(r"(?:\+?84|0)?([35789][0-9]{8})")
 _SIGNS = re.compile(r"[^\w&]+|_")
 
 
 def plain(text: str) -> str:
     """Without accents, case and spaces too many: `  Công  TY ` -> `cong ty`."""
-    spread = unicodedata.normalize("NFKD", text).replace("đ", "d").replace("Đ", "d")
-    return " ".join("".join(c for c in spread if not unicodedata.combining(c)).casefold().split())
+    if not text.isascii():
+        text = _MARKS.sub("", unicodedata.normalize("NFKD", text)).replace("đ", "d").replace("Đ", "d").casefold()
+    return " ".join(text.lower().split())
 
 
 def words(text: str) -> str:
     """Plain text without punctuation: `12, Lê-Lợi (P.8)` -> `12 le loi p 8`."""
-    return " ".join(_SIGNS.sub(" ", plain(text)).split())
+    folded = plain(text)
+    return folded if folded.isalnum() else " ".join(_SIGNS.sub(" ", folded).split())
 
 
-@lru_cache(100_000)
+@lru_cache(10_000)
 def e164(text: str, country: str) -> str:
     """A phone number as E.164, read as one of a country; its digits where it is no number of any.
 
     A leading zero that a spreadsheet has eaten is no part of it: `970639964` and `0970 639 964` are one number.
     """
+    if country == "VN" and (local := _VIETNAMESE.fullmatch(_SPACES.sub("", text))):
+        # What nearly all numbers are; the library says the same and takes a hundred times as long.
+        return f"+84{local[1]}"
     try:
         number = phonenumbers.parse(text, country)
     except phonenumbers.NumberParseException:
@@ -70,6 +79,8 @@ def e164(text: str, country: str) -> str:
 
 def digits(text: str) -> str:
     """The decimal digits in a text."""
+    if text.isascii():
+        return _NO_DIGITS.sub("", text)
     return "".join(str(unicodedata.decimal(c)) for c in text if c.isdecimal())
 
 
@@ -117,7 +128,7 @@ class Normaliser:
     def is_junk(self, style: str, text: str) -> bool:
         """Whether a value stands for "none": a word for it, too short, or one character again and again."""
         folded = plain(text)
-        if not folded or folded in self.junk or words(folded) in self.junk:
+        if not folded or folded in self.junk or (not folded.isalnum() and words(folded) in self.junk):
             return True
         if style in ("phone", "digits"):
             number = digits(text)
