@@ -18,7 +18,7 @@ import asyncpg
 import orjson
 from piccolo.conf.apps import AppConfig
 
-from core import documentapi, explain, membership, migrate, signin
+from core import documentapi, eventcursor, explain, membership, migrate, signin
 from core.context import Workspace
 from core.contributions import Chosen, Composed, FeatureSet, Operations, compose, reason
 from core.customfields import COLUMNS, CustomField
@@ -79,6 +79,7 @@ def core_operations(features: Features) -> Operations:
             abilities=ABILITIES,
         )
         + Operations(signin.QUERIES, signin.MUTATIONS, signin.OBJECTS, signin.ERROR_CODES)
+        + Operations(eventcursor.QUERIES)
         + Operations(explain.QUERIES, objects=(*explain.OBJECTS, EXPLANATION))
         + operations_of(features)
         + documentapi.operations_of(features)

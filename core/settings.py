@@ -97,6 +97,8 @@ class Settings(BaseSettings):
     default_page_size: int = Field(50, ge=1, description="Records on a page when the query does not say")
     max_page_size: int = Field(200, ge=1, description="Most records on a page")
 
+    max_subscriptions: int = Field(10_000, ge=0, description="Subscriptions one process keeps open at most")
+
     rate_limit_requests: int = Field(
         60_000, ge=0, description="Requests an actor may make in rate_limit_seconds, in all processes; 0 is no limit"
     )

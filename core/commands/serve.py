@@ -72,7 +72,7 @@ def _many(settings: Settings, listener: socket.socket, workers: int) -> None:
         # Only what the environment says reaches the others.
         os.environ |= {"CRM_HOST": settings.host, "CRM_PORT": str(settings.port)}
         config = uvicorn.Config(
-            "core.commands.serve:application", factory=True, lifespan="on", workers=workers, **_options()
+            "core.commands.serve:application", factory=True, lifespan="on", workers=workers, **_options(settings)
         )
         Multiprocess(config, [listener]).run()
     finally:
@@ -178,7 +178,7 @@ async def answer(
         listener.listen()
     except OSError as error:
         raise _taken(app.settings.host, app.settings.port, error) from error
-    server = Server(uvicorn.Config(app, lifespan="off", **_options()))
+    server = Server(uvicorn.Config(app, lifespan="off", **_options(app.settings)))
     on_stop(lambda number: server.handle_exit(number, None))
     stop = asyncio.Event()
     worker = asyncio.create_task(_work(services, stop))
@@ -202,9 +202,10 @@ async def _work(services: Services, stop: asyncio.Event) -> None:
         await module.Worker(services.database, services.features).run(stop)
 
 
-def _options() -> dict[str, Any]:
+def _options(settings: Settings) -> dict[str, Any]:
     return {
         "http": "httptools",
+        "ws_max_size": settings.max_body_bytes,
         "log_config": None,
         "access_log": False,
         "server_header": False,

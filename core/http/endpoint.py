@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from functools import partial
 from typing import Any
 
 from starlette.types import ASGIApp
@@ -14,10 +15,11 @@ from starlette.types import ASGIApp
 from core.auth import ANONYMOUS
 from core.context import RequestContext, Workspace
 from core.errors import TooManyRequests, Unauthenticated
+from core.events.subscription import Subscription
 from core.http.body import Disconnected, read_body
 from core.http.compress import SMALLEST, gzip, wants_gzip
 from core.http.cors import Cors
-from core.http.events import STREAM, events
+from core.http.events import STREAM, events, stream
 from core.http.exchange import Exchange
 from core.http.hosts import Hosts, host_of
 from core.http.multipart import MULTIPART, read_form
@@ -60,7 +62,11 @@ class Endpoint:
             return
         extra: Headers = ()
         try:
-            status, body, extra = await self._answer(exchange, receive, slug)
+            answer = await self._answer(exchange, receive, slug)
+            if isinstance(answer, Subscription):
+                await self._stream(exchange, answer, receive, send)
+                return
+            status, body, extra = answer
         except Disconnected:
             return
         except Exception as error:  # noqa: BLE001 - the last line of defence: masked and logged
@@ -71,7 +77,9 @@ class Endpoint:
         await self._send(exchange, send, status, body, extra)
         self._record(exchange, status)
 
-    async def _answer(self, exchange: Exchange, receive: Any, slug: str | None) -> tuple[int, bytes, Headers]:
+    async def _answer(
+        self, exchange: Exchange, receive: Any, slug: str | None
+    ) -> tuple[int, bytes, Headers] | Subscription:
         services = self._services
         host = ""
         if not self._hosts.any or services.directory.has_hostnames:
@@ -85,6 +93,8 @@ class Endpoint:
         if workspace is None:
             raise Refusal(404, "NOT_FOUND", "There is no such workspace.")
         answer = await self._run(exchange, workspace, receive)
+        if isinstance(answer, Subscription):
+            return answer
         status = self._status(exchange, answer)
         if status == 200 and not exchange.accept.media:
             return 200, events(answer.body), STREAM
@@ -109,7 +119,7 @@ class Endpoint:
             return from_query_string(exchange.scope["query_string"])
         return from_json(await read_body(receive, exchange.headers, self._limit))
 
-    async def _run(self, exchange: Exchange, workspace: Workspace, receive: Any) -> Answer:
+    async def _run(self, exchange: Exchange, workspace: Workspace, receive: Any) -> Answer | Subscription:
         """Run the operation of a request. Nothing of it is read before its actor is known to have any left."""
         services = self._services
         spoken = exchange.headers.get(b"accept-language")
@@ -142,7 +152,14 @@ class Endpoint:
             else:
                 parameters = await self._parameters(exchange, receive)
                 queries_only = exchange.method == "GET"
-                answer = await self._runner.run(context, parameters, queries_only=queries_only, refused=refused)
+                streams = exchange.accept.stream
+                renew = partial(services.authenticator.actor, workspace, exchange.token) if streams else None
+                answer = await self._runner.run(
+                    context, parameters, queries_only=queries_only, refused=refused, renew=renew
+                )
+            if isinstance(answer, Subscription):
+                exchange.kind, exchange.operation = "subscription", parameters.operation or ""
+                return answer
             services.allowance.charge(bucket, answer.cost)
         finally:
             exchange.allowed = services.allowance.headers(bucket)
@@ -159,6 +176,19 @@ class Endpoint:
         if exchange.accept.legacy and exchange.accept.media:
             return 200
         return 400 if "GRAPHQL_PARSE_FAILED" in answer.codes else INVALID
+
+    async def _stream(self, exchange: Exchange, subscription: Subscription, receive: Any, send: Any) -> None:
+        """Pass a subscription's events on as server-sent events, until it ends or the client goes."""
+        extra = (*STREAM, *exchange.allowed)
+        if self._cors.on:
+            extra = (*extra, *self._cors.headers(exchange.headers.get(b"origin")))
+        start = {"type": "http.response.start", "status": 200, "headers": exchange.answer_headers(None, extra)}
+        try:
+            await send(start)
+            await stream(subscription, receive, send, exchange.actor.expires_at if exchange.actor else None)
+        finally:
+            subscription.close()
+            self._record(exchange, 200)
 
     async def _send(self, exchange: Exchange, send: Any, status: int, body: bytes, extra: Headers) -> None:
         headers, streamed = exchange.headers, extra is STREAM

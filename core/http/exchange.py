@@ -54,15 +54,18 @@ class Exchange:
         self.allowed: Headers = ()
         self.statements = 0
 
-    def answer_headers(self, length: int, extra: Headers = (), cache: bytes = b"no-store") -> list[tuple[bytes, bytes]]:
-        """The headers of an answer of `length` bytes; `cache` is what may be done with it."""
+    def answer_headers(
+        self, length: int | None, extra: Headers = (), cache: bytes = b"no-store"
+    ) -> list[tuple[bytes, bytes]]:
+        """The headers of an answer of `length` bytes, None where nobody knows; `cache` is what may be done with it."""
         headers: Headers = _HEADERS[self.accept.media or GRAPHQL]
         if extra and extra[0][0] == b"content-type":
             headers = headers[1:]
+        if length is not None:
+            headers = (*headers, (b"content-length", b"%d" % length))
         return [
             *headers,
             (b"cache-control", cache),
-            (b"content-length", b"%d" % length),
             (b"x-request-id", self.request_id.encode()),
             *extra,
         ]

@@ -12,6 +12,8 @@ from structlog.contextvars import bound_contextvars
 
 from core.context import RequestContext
 from core.errors import ClientError, DatabaseError, Unauthenticated
+from core.events.subscription import Renew, Subscription
+from core.events.watch import Asked
 from core.http.parameters import Parameters
 from core.http.refusal import INVALID, Refusal, bad_request, not_allowed
 from core.http.services import Services
@@ -19,6 +21,7 @@ from core.log import logger
 from core.schema.composition import Composition
 from core.schema.document import Operation
 from core.schema.execute import Answer, run
+from core.schema.execute import refused as graphql_refused
 from core.schema.mutate import Mutator
 
 LOG = logger("crm.http")
@@ -46,17 +49,24 @@ class Runner:
         *,
         queries_only: bool = False,
         refused: Unauthenticated | None = None,
-    ) -> Answer:
-        """Run one operation. Raises Refusal where it may not be run at all.
+        renew: Renew | None = None,
+    ) -> Answer | Subscription:
+        """Run one operation, or begin a subscription. Raises Refusal where it may not be run at all.
 
+        `renew` looks up the actor anew, for as long as a subscription lasts; None where none can be answered.
         `refused` is why the token that came with it is not good: raised unless the operation has no use for one.
         """
         with bound_contextvars(request_id=context.request_id, workspace=context.workspace.slug):
-            return await self._run(context, parameters, queries_only, refused)
+            return await self._run(context, parameters, queries_only, refused, renew)
 
     async def _run(
-        self, context: RequestContext, parameters: Parameters, queries_only: bool, refused: Unauthenticated | None
-    ) -> Answer:
+        self,
+        context: RequestContext,
+        parameters: Parameters,
+        queries_only: bool,
+        refused: Unauthenticated | None,
+        renew: Renew | None,
+    ) -> Answer | Subscription:
         services, workspace = self._services, context.workspace
         composition = await services.features.composition(workspace)
         query = parameters.query
@@ -71,6 +81,10 @@ class Runner:
             operation = composition.document(query, services.limits).operation(parameters.operation)
             if isinstance(operation, Operation) and operation.kind != "query":
                 raise not_allowed("Only queries may use GET.", "POST")
+        if "subscription" in query:
+            operation = composition.document(query, services.limits).operation(parameters.operation)
+            if isinstance(operation, Operation) and operation.kind == "subscription":
+                return await self._subscribe(context, Asked(query, parameters.operation, parameters.variables), renew)
         pool = services.database.pool(workspace)
 
         async def fetch(text: str, values: Sequence[Any]) -> bytes | None:
@@ -88,6 +102,18 @@ class Runner:
             mutator,
             services.limits,
         )
+
+    async def _subscribe(self, context: RequestContext, asked: Asked, renew: Renew | None) -> Answer | Subscription:
+        if renew is None:
+            raise Refusal(406, "NOT_ACCEPTABLE", "Subscriptions need Accept: text/event-stream, or a WebSocket.")
+        if context.actor.user_id is None:
+            raise Unauthenticated("sign in first")
+        subscription = Subscription(context, asked, renew)
+        try:
+            await self._services.hubs.subscribe(subscription)
+        except GraphQLError as error:
+            return graphql_refused([error])
+        return subscription
 
     async def _document(
         self, context: RequestContext, composition: Composition, parameters: Parameters, trusted_only: bool

@@ -10,6 +10,7 @@ from typing import Any
 from core.auth import Authenticator
 from core.context import Actor, Workspace
 from core.database import Database
+from core.events.hubs import Hubs
 from core.features import Features
 from core.files import FileStore
 from core.http.access import AccessLog
@@ -34,6 +35,7 @@ class Services:
     documents: Documents
     files: FileStore
     allowance: Allowance
+    hubs: Hubs
     limits: Limits
     metrics: Metrics
     access: AccessLog
@@ -97,6 +99,9 @@ async def services_over(database: Database, settings: Settings, closing: AsyncEx
     closing.push_async_callback(features.close)
     allowance = Allowance(database, settings)
     closing.push_async_callback(allowance.close)
+    hubs = Hubs(database, features, Limits.of(settings), settings)
+    await hubs.start()
+    closing.push_async_callback(hubs.close)
     directory = Directory(database, Workspaces(database), settings.default_workspace)
     closing.push_async_callback(directory.close)
     await directory.open()
@@ -109,6 +114,7 @@ async def services_over(database: Database, settings: Settings, closing: AsyncEx
         Documents(database),
         FileStore(settings),
         allowance,
+        hubs,
         Limits.of(settings),
         Metrics(),
         AccessLog(settings),

@@ -10,9 +10,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
+from graphql import GraphQLError
 
 from core.context import Actor, RequestContext, Workspace
-from core.errors import Unauthenticated
+from core.errors import CrmError, Unauthenticated
+from core.events.subscription import Subscription, TooSlow
 from core.http.cors import Cors
 from core.http.exchange import new_request_id
 from core.http.hosts import Hosts, host_of
@@ -21,6 +23,7 @@ from core.http.refusal import Refusal
 from core.http.runner import Runner, refusal_of
 from core.http.services import Services
 from core.messages import language
+from core.schema.execute import graphql_error, refused
 
 PROTOCOL = "graphql-transport-ws"
 INIT_SECONDS = 10.0
@@ -29,6 +32,8 @@ AT_ONCE = 100
 
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NO_PROTOCOL = 4400, 4401, 4403, 4406
 INIT_TIMEOUT, DUPLICATE_ID, SECOND_INIT, TOO_LARGE = 4408, 4409, 4429, 1009
+#: Our own: events come faster than the client takes them. It may come back and go on from its last cursor.
+TOO_SLOW = 4508
 
 
 class _Closing(Exception):
@@ -200,7 +205,10 @@ class Socket:
                 client=self._client,
                 extra=self._services.at_hand,
             )
-            answer = await self._runner.run(context, from_object(payload))
+            answer = await self._runner.run(context, from_object(payload), renew=self._renew)
+            if isinstance(answer, Subscription):
+                await self._stream(id_, answer)
+                return
             self._services.allowance.charge(bucket, answer.cost)
             kind, name, codes, statements = answer.kind, answer.operation, answer.codes, answer.statements
             body, request_error = answer.body, answer.request_error
@@ -226,6 +234,26 @@ class Socket:
             statements=statements,
             seconds=time.perf_counter() - began,
         )
+
+    async def _renew(self) -> Actor:
+        return await self._services.authenticator.actor(self._workspace, self._token)
+
+    async def _stream(self, id_: str, subscription: Subscription) -> None:
+        """Pass a subscription's events on as fast as the client takes them, until it ends."""
+        try:
+            async for body in subscription:
+                await self._say({"id": id_, "type": "next", "payload": orjson.Fragment(body)})
+            await self._say({"id": id_, "type": "complete"})
+        except Unauthenticated as error:
+            await self._close(FORBIDDEN, error.message[:100])
+        except TooSlow:
+            await self._close(TOO_SLOW, "Too slow")
+        except (CrmError, GraphQLError) as error:
+            await self._fail(id_, refused([graphql_error(error)]).body)
+        finally:
+            subscription.close()
+            if self._running.get(id_) is asyncio.current_task():
+                del self._running[id_]
 
     async def _fail(self, id_: str, body: bytes) -> None:
         await self._say({"id": id_, "type": "error", "payload": orjson.loads(body)["errors"]})

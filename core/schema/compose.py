@@ -17,6 +17,7 @@ from core.operations import Mutation, ObjectType, Query
 from core.records import Catalog, EnumType, Field, Record
 from core.schema.aggregate import FUNCTIONS, groupable, measured
 from core.schema.inputs import SCALAR_OF, record_inputs, shared_inputs, type_of, write_inputs
+from core.schema.subscription import subscription_type
 from core.schema.types import OWN_SCALARS, Argument, Member, Types
 
 _PAGE = (
@@ -57,11 +58,13 @@ def build_schema(
         types.object(o.name, o.description, members, interface=interface, plugin=o.plugin)
     query = _query(types, catalog, queries)
     mutation = _mutation(types, mutations)
+    subscription = subscription_type(types, catalog)
     # Types behind an interface are named by nothing else; all others are found from the root fields.
     implementing = [types.named[r.name] for r in catalog.exposed()] + [types.named[n] for n in _faults(objects)]
     schema = strawberry.Schema(
         query=query,
         mutation=mutation,
+        subscription=subscription,
         types=implementing,
         config=StrawberryConfig(
             default_resolver=_member,
