@@ -206,14 +206,22 @@ class Files:
         return self.store.link(self.workspace, file_id, now or datetime.now(UTC))
 
     async def prune(self, connection: Connection) -> int:
-        """Remove what has expired, and bytes that were left without a row; returns how many files went."""
+        """Remove the files that have expired; returns how many."""
         gone = await connection.fetch("delete from file where expires_at <= now() returning id")
         await asyncio.to_thread(_remove, [self.path(row["id"]) for row in gone])
-        left = await asyncio.to_thread(_old, self.store.folder(self.workspace))
-        known = await connection.fetch("select id from file where id = any($1::uuid[])", list(left))
-        orphans = [path for id_, path in left.items() if id_ not in {row["id"] for row in known}]
-        await asyncio.to_thread(_remove, orphans)
-        return len(gone) + len(orphans)
+        return len(gone)
+
+    async def sweep(self, connection: Connection) -> int:
+        """Remove bytes that a rollback or a crash has left without a row; returns of how many files."""
+        swept = 0
+        for folder in await asyncio.to_thread(list, self.store.folder(self.workspace).glob("??")):
+            old = await asyncio.to_thread(_old, folder)
+            rows = await connection.fetch("select id from file where id = any($1::uuid[])", list(old)) if old else ()
+            known = {row["id"] for row in rows}
+            orphans = [path for id_, path in old.items() if id_ not in known]
+            await asyncio.to_thread(_remove, orphans)
+            swept += len(orphans)
+        return swept
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,9 +302,9 @@ def _measured(path: Path) -> tuple[int, str]:
 
 
 def _old(folder: Path) -> dict[UUID, Path]:
-    """The files under a workspace's folder that are old enough to have a row, by id."""
+    """The files in a folder that are old enough to have a row, by id."""
     found = {}
-    for path in folder.glob("??/*"):
+    for path in folder.iterdir():
         with suppress(ValueError, FileNotFoundError):
             if time.time() - path.stat().st_ctime > ORPHANED_SECONDS:
                 found[UUID(path.name.lstrip("."))] = path

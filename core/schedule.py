@@ -22,16 +22,18 @@ from pgqueuer.domain.models import Schedule
 
 from core.context import Workspace
 from core.database import Database
-from core.files import FileStore
+from core.files import Files, FileStore
 from core.jobs import JobType, enqueue_once
 from core.log import logger
+from core.pool import Connection
 from core.queue import Queue
 from core.workspaces import Workspaces
 
 LOG = logger("crm.schedule")
 KEEP_DAYS = 30
 _PRUNE = ("crm.prune", "17 3 * * *")
-_FILES = ("crm.files", "43 * * * *")
+_PRUNE_FILES = ("crm.prune_files", "43 * * * *")
+_SWEEP_FILES = ("crm.sweep_files", "23 4 * * *")
 
 #: The job types with schedules, with the workspaces that have them.
 Recurring = list[tuple[Workspace, JobType]]
@@ -99,7 +101,8 @@ class Clock:
             zoned = partial(_Zoned, time_zone=workspace.time_zone)
             enqueue = partial(self._enqueue, workspace, job_type)
             manager.schedule(name, job_type.schedule, zoned, accepts_context=False)(enqueue)
-        manager.schedule(*_FILES, accepts_context=False)(self._prune_files)
+        manager.schedule(*_PRUNE_FILES, accepts_context=False)(self._prune_files)
+        manager.schedule(*_SWEEP_FILES, accepts_context=False)(self._sweep_files)
         names = [str(key.entrypoint) for key in manager.registry]
         manager.schedule(*_PRUNE, accepts_context=False)(partial(self._prune, names))
         return manager
@@ -120,17 +123,24 @@ class Clock:
             LOG.info("job_due", workspace=workspace.slug, kind=job_type.kind, job=str(job_id), due=due.isoformat())
 
     async def _prune_files(self, _schedule: Schedule) -> None:
+        await self._in_all_files(Files.prune)
+
+    async def _sweep_files(self, _schedule: Schedule) -> None:
+        """Apart from pruning and seldom, for it looks at every file."""
+        await asyncio.to_thread(FileStore(self._database.settings).sweep_drafts)
+        await self._in_all_files(Files.sweep)
+
+    async def _in_all_files(self, remove: Callable[[Files, Connection], Awaitable[int]]) -> None:
         store = FileStore(self._database.settings)
-        await asyncio.to_thread(store.sweep_drafts)
         for workspace in await Workspaces(self._database).list():
             try:
                 async with self._database.connection(workspace) as connection:
-                    gone = await store.of(workspace).prune(connection)
+                    gone = await remove(store.of(workspace), connection)
             except Exception as error:  # noqa: BLE001 - one workspace's trouble is not the others'
-                LOG.error("files_not_pruned", workspace=workspace.slug, reason=type(error).__name__)  # noqa: TRY400
+                LOG.error("files_not_removed", workspace=workspace.slug, reason=type(error).__name__)  # noqa: TRY400
             else:
                 if gone:
-                    LOG.info("files_pruned", workspace=workspace.slug, files=gone)
+                    LOG.info("files_removed", workspace=workspace.slug, files=gone)
 
     async def _prune(self, names: list[str], schedule: Schedule) -> None:
         await self._queue.prune(KEEP_DAYS, [*names, schedule.entrypoint])

@@ -17,10 +17,12 @@ from core.context import Workspace
 from core.database import Database
 from core.errors import BadInput, DatabaseError, NotFound
 from core.files import folder_of
+from core.log import logger
 from core.pool import Connection
 from core.prepare import LOCK
 from core.sql import literal, quote
 
+LOG = logger("crm.workspaces")
 SLUG = re.compile(r"[a-z][a-z0-9_]{0,40}")
 CHANNEL = "crm_workspaces"
 COLUMNS = """
@@ -111,6 +113,8 @@ class Workspaces:
                     await _demolish(other, workspace)
         files = folder_of(self._database.settings, workspace)
         await asyncio.to_thread(shutil.rmtree, files, ignore_errors=True)
+        if files.exists():
+            LOG.error("files_left", workspace=slug, folder=str(files))
 
     async def _find(self, column: str, value: str) -> Workspace | None:
         async with self._database.admin() as connection:

@@ -74,9 +74,9 @@ async def test_what_is_rolled_back_is_swept_up_a_day_later(
         kept = await files.keep(tx, upload, purpose="test.result")
     assert files.path(lost.id).exists()
     async with database.connection(workspace) as connection:
-        assert await files.prune(connection) == 0
+        assert await files.prune(connection) == await files.sweep(connection) == 0
         monkeypatch.setattr(files_module, "ORPHANED_SECONDS", -1)
-        assert await files.prune(connection) == 1
+        assert (await files.prune(connection), await files.sweep(connection)) == (0, 1)
     assert not files.path(lost.id).exists()
     assert files.path(kept.id).exists()
 
@@ -134,6 +134,7 @@ async def test_a_workspace_takes_its_files_with_it(
         upload = await made(store, each)
         async with database.transaction(each) as tx:
             await store.of(each).keep(tx, upload, purpose="test.result")
+        upload.path.unlink()
     await workspaces.erase(one.slug)
     assert not store.folder(one).exists()
     assert store.folder(other).exists()

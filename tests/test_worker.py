@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from core import files
 from core.context import Actor, ActorKind, Workspace
 from core.database import Database
 from core.files import FileStore
@@ -87,10 +88,10 @@ async def test_a_job_reads_a_file_and_makes_one_with_its_change_set(
     database: Database, workspace: Workspace, features: Composed
 ) -> None:
     actor = await user(database, workspace)
-    files = FileStore(database.settings).of(workspace, actor)
-    async with files.draft("a.txt", "text/plain") as draft, database.transaction(workspace) as tx:
+    own = FileStore(database.settings).of(workspace, actor)
+    async with own.draft("a.txt", "text/plain") as draft, database.transaction(workspace) as tx:
         draft.path.write_text("abc")
-        given = await files.keep(tx, await draft.finished(), purpose="testing.source")
+        given = await own.keep(tx, await draft.finished(), purpose="testing.source")
     async with working(database, features):
         done, failed = [
             await ended(
@@ -102,34 +103,44 @@ async def test_a_job_reads_a_file_and_makes_one_with_its_change_set(
         ]
     assert (done["status"], failed["status"]) == ("DONE", "FAILED")
     async with database.connection(workspace) as connection:
-        made = await files.find(connection, UUID(done["result"]["file"]))
+        made = await own.find(connection, UUID(done["result"]["file"]))
         assert (made.name, made.size, made.purpose, made.created_by) == (
             *("báo cáo.txt", 3, "testing.report"),
             actor.user_id,
         )
-        assert files.path(made.id).read_text() == "cba"
+        assert own.path(made.id).read_text() == "cba"
         assert await connection.fetchval("select count(*) from file") == 2
     assert list((database.settings.files / "drafts").iterdir()) == []
 
 
 async def test_the_clock_prunes_the_files_of_every_workspace(
-    database: Database, new_workspace: NewWorkspace, caplog: pytest.LogCaptureFixture
+    database: Database,
+    new_workspace: NewWorkspace,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = FileStore(database.settings)
     one, broken, other = await new_workspace(), await new_workspace(), await new_workspace()
     await database.pool(broken).execute("drop table file")
     paths = []
     for each in (one, other):
-        files = store.of(each)
-        async with files.draft("a", "text/plain") as draft, database.transaction(each) as tx:
+        theirs = store.of(each)
+        async with theirs.draft("a", "text/plain") as draft, database.transaction(each) as tx:
             draft.path.write_text("x")
-            kept = await files.keep(tx, await draft.finished(), purpose="test.result")
-            await files.expire(tx, kept.id)
-            paths.append(files.path(kept.id))
+            kept = await theirs.keep(tx, await draft.finished(), purpose="test.result")
+            await theirs.expire(tx, kept.id)
+            paths.append(theirs.path(kept.id))
     clock = Clock(database, None, None, 1.0)  # type: ignore[arg-type]
+    left = [path.with_name(str(new_id())) for path in paths]
+    drafts = [store.draft() for _ in range(2)]
+    for path in (*left, *drafts):
+        path.write_text("x")
     await clock._prune_files(None)  # type: ignore[arg-type]
-    assert [path.exists() for path in paths] == [False, False]
+    assert [path.exists() for path in (*paths, *left)] == [False, False, True, True]
     assert broken.slug in caplog.text
+    monkeypatch.setattr(files, "ORPHANED_SECONDS", -1)
+    await clock._sweep_files(None)  # type: ignore[arg-type]
+    assert not any(path.exists() for path in (*left, *drafts))
 
 
 async def test_two_workers_do_each_job_once(

@@ -56,6 +56,10 @@ def _check_declared(headers: dict[bytes, bytes], limit: int) -> None:
 
 
 def too_large(limit: int, what: str = "body") -> Refusal:
-    """What is said to a request that sends too much."""
-    closing = ((b"connection", b"close"),)
+    """What is said to a request that sends too much.
+
+    Where only a part of the body does, the connection is kept: the server reads on until the client, having sent all of
+    it, listens.
+    """
+    closing = ((b"connection", b"close"),) if what == "body" else ()
     return Refusal(413, "PAYLOAD_TOO_LARGE", f"The {what} is over the limit of {limit} bytes.", closing)
