@@ -20,6 +20,7 @@ from core.files import FileStore
 from core.grants import SYSTEM, Grants
 from core.jobs import CHANNEL, Ending, JobContext, job_types
 from core.log import logger
+from core.meters import JOBS
 from core.schema.composition import Composition
 
 LOG = logger("crm.jobs")
@@ -105,6 +106,7 @@ class Attempts:
         note = f"{order.workspace.slug} {order.job_id}"
         ended = (order.job_id, started_at, outcome.status, outcome.result, outcome.error, CHANNEL, note)
         await pool.execute(_END, *ended)
+        JOBS.add(row["kind"], outcome.status)
         LOG.info("job_ended", status=outcome.status, **about)
         return outcome.delay
 

@@ -151,6 +151,11 @@ class Database:
             listener = self._listeners[self.dsn] = Listener(lambda: self._connect(self.dsn, {}))
         await listener.add(channel, callback)
 
+    @property
+    def listening(self) -> bool:
+        """Whether notifications are heard at this moment, by whoever asked for them."""
+        return all(listener.connected for listener in self._listeners.values())
+
     def _make_pool(self, workspace: Workspace | None) -> Pool:
         settings = {"statement_timeout": str(self.settings.statement_timeout_ms)}
         dsn = self.dsn

@@ -145,6 +145,11 @@ class Features:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    @property
+    def compositions(self) -> list[Composition]:
+        """The compositions that are in use or were until a moment ago."""
+        return [composed.composition for composed in self._known.values()]
+
     async def composition(self, workspace: Workspace) -> Composition:
         """The workspace's composition as this process knows it; only the first call has to wait for it.
 

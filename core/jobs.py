@@ -19,6 +19,7 @@ from uuid import UUID
 
 from croniter import croniter  # type: ignore[import-untyped]
 
+from core import meters
 from core.changes import ChangeSet
 from core.context import Actor, RequestContext, Workspace
 from core.database import Database
@@ -235,6 +236,7 @@ class JobContext:
         self.counts.update(counts or {})
         self.change_sets += done
         if committed is not None:
+            meters.committed(committed.source, committed.touched.values())
             await self.hooks.announce("committed", change_set=committed)
 
     async def beat(self) -> None:

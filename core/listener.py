@@ -11,6 +11,7 @@ import asyncpg
 
 from core.errors import DatabaseError
 from core.log import logger
+from core.meters import RECONNECTS
 from core.pool import Connect, Connection
 
 LOG = logger("crm.listener")
@@ -48,6 +49,11 @@ class Listener:
                 await self._connection.add_listener(channel, self._heard)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 self._lost.set()
+
+    @property
+    def connected(self) -> bool:
+        """Whether notifications are heard at this moment."""
+        return self._ready.is_set()
 
     async def close(self) -> None:
         """Stop listening and close the connection."""
@@ -98,6 +104,7 @@ class Listener:
                 LOG.warning("listener_waits", reason=str(error))
             else:
                 LOG.info("listener_back")
+                RECONNECTS.add()
                 return
 
     def _heard(self, _connection: Any, _pid: int, channel: str, payload: Any) -> None:

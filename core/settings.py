@@ -118,9 +118,15 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is logged")
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people")
+    metrics_token: SecretStr | None = Field(
+        None, description="Bearer token for /metrics and the parts of /readyz; none lets in this machine only"
+    )
+    metrics_dir: Path | None = Field(
+        None, description="Folder where the processes of one server share what they count; crm serve sets it"
+    )
     worker_inside: bool = Field(True, description="Runs background jobs inside the server process too")
 
-    @field_validator("data_dir", "files_dir", "postgres_bin")
+    @field_validator("data_dir", "files_dir", "postgres_bin", "metrics_dir")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
+import httpx
 import orjson
 import pytest
 from graphql import build_schema
 
 from core.database import Database
+from core.http import gauges
 from core.http.access import AccessLog
-from core.http.metrics import NAMES, Metrics
+from core.http.metrics import NAMES, OTHERS, Metrics, Sharing
+from core.meters import Gauge, snapshot
 from core.settings import Settings
 from tests.acceptance.assembly import LOGIN, PASSWORD
 from tests.acceptance.client import Client, opened
@@ -94,21 +101,110 @@ async def test_metrics_count_requests_by_operation_and_status(client: Client) ->
     assert 'crm_operations_total{operation="Counted"} 1' in text
     assert re.search(r'crm_requests_total\{kind="none",status="400"\} \d+', text)
     assert 'crm_errors_total{code="GRAPHQL_PARSE_FAILED"} 1' in text
-    assert re.search(r"crm_document_misses [1-9]", text)
-    total = re.search(r"crm_request_seconds_count (\d+)", text)
-    last = re.search(r'crm_request_seconds_bucket\{le="\+Inf"\} (\d+)', text)
+    assert re.search(r'crm_documents_total\{outcome="miss"\} [1-9]', text)
+    assert re.search(r'crm_plans_total\{outcome="miss"\} [1-9]', text)
+    assert re.search(r'crm_pool_connections\{state="idle"\} [1-9]', text)
+    for name in ("crm_pool_waiting 0", "crm_listening 1", "crm_queue_age_seconds 0", "crm_rate_limited_total"):
+        assert name in text
+    total = re.search(r'crm_request_seconds_count\{kind="query"\} (\d+)', text)
+    last = re.search(r'crm_request_seconds_bucket\{kind="query",le="\+Inf"\} (\d+)', text)
     assert total is not None
     assert last is not None
-    assert int(total[1]) == int(last[1]) >= 2
+    assert int(total[1]) == int(last[1]) >= 1
     for line in text.splitlines():
         assert re.fullmatch(r'# (HELP|TYPE) .+|[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [\d.e+-]+', line), line
 
 
 def test_metrics_do_not_grow_with_the_names_of_clients() -> None:
     metrics = Metrics()
+    metrics.request("query", 200, "Stranger", (), 1, 0.001, known=False)
+    assert set(metrics.operations.values) == {(OTHERS,)}
     for n in range(10 * NAMES):
         metrics.request("query", 200, f"Name{n}", (), 1, 0.001)
-    assert len(metrics.operations) == NAMES + 1
+    assert len(metrics.operations.values) == NAMES
+    assert metrics.operations.values[OTHERS,] == 1 + 10 * NAMES - (NAMES - 1)
+
+
+async def test_writes_jobs_and_statements_are_counted(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gauges, "JOBS_SECONDS", 0)
+
+    def counted(text: str, sample: str) -> float:
+        found = re.search(rf"^{re.escape(sample)} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    before = (await client.raw.get("/metrics")).text
+    for name in ("Một", "Hai"):
+        create = "mutation($n: String!) { customerCreate(input: {name: $n, kind: PERSON}) { changeSet { id } } }"
+        made = await client.post(create, variables={"n": name})
+        assert made.json()["data"]["customerCreate"]["changeSet"]
+    await client.post("{ customers { totalCount } }")
+    workspace = await client.services.directory.find(None)
+    assert workspace is not None
+    pool = client.services.database.pool(workspace)
+    await pool.execute(
+        "insert into job (id, kind, created_at) values (gen_random_uuid(), 'test.waits', now() - interval '90 s')"
+    )
+    after = (await client.raw.get("/metrics")).text
+    await pool.execute("delete from job")
+    for sample, more in (
+        ('crm_change_sets_total{source="MUTATION"}', 2),
+        ('crm_rows_written_total{action="create"}', 2),
+        ("crm_mutation_seconds_count", 2),
+        ('crm_jobs{kind="test.waits",status="QUEUED"}', 1),
+    ):
+        assert counted(after, sample) - counted(before, sample) == more, sample
+    assert counted(after, "crm_statement_seconds_count") > counted(before, "crm_statement_seconds_count")
+    assert 90 <= counted(after, "crm_queue_age_seconds") < 200
+
+
+def test_the_processes_of_a_server_speak_for_one_another(tmp_path: Path) -> None:
+    gauge = Gauge("crm_held", "Held.")
+    gauge.set(2)
+    one, two = Metrics(), Metrics()
+    one.request("query", 200, "A", (), 1, 0.002)
+    two.request("query", 200, "A", ("FORBIDDEN",), 2, 0.2)
+    alive, ended = subprocess.Popen(["sleep", "60"]), subprocess.Popen(["true"])
+    ended.wait()
+    try:
+        for process in (alive, ended):
+            (tmp_path / f"{process.pid}.json").write_bytes(orjson.dumps(snapshot((*two.meters, gauge))))
+        (tmp_path / "1.json").write_bytes(b"{")
+        text = Sharing(one, tmp_path, lambda: [gauge]).text([])
+    finally:
+        alive.kill()
+        alive.wait()
+    assert 'crm_operations_total{operation="A"} 3' in text
+    assert 'crm_errors_total{code="FORBIDDEN"} 2' in text
+    assert "crm_statements_total 5" in text
+    assert 'crm_request_seconds_bucket{kind="query",le="0.0025"} 1' in text
+    assert 'crm_request_seconds_bucket{kind="query",le="+Inf"} 3' in text
+    assert "crm_held 4" in text, "what a process held that has ended is held no more"
+
+
+async def test_a_process_writes_what_it_counts(database: Database, settings: Settings, tmp_path: Path) -> None:
+    async with opened(database, settings, metrics_dir=str(tmp_path)) as client:
+        await client.post("query Written { customers { totalCount } }")
+    assert b'[["Written"],1]' in (tmp_path / f"{os.getpid()}.json").read_bytes()
+
+
+async def test_how_the_server_is_is_for_this_machine_or_a_token(database: Database, settings: Settings) -> None:
+    def from_afar(application: Any) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(application, client=("203.0.113.9", 1))
+        return httpx.AsyncClient(transport=transport, base_url="http://crm.example")
+
+    async with opened(database, settings) as client, from_afar(client.application) as afar:
+        assert (await client.raw.get("/metrics")).is_success
+        assert (await afar.get("/metrics")).status_code == 403
+        assert (await afar.get("/readyz")).json() == {"status": "ready"}
+        assert (await afar.get("/healthz")).json() == {"status": "alive"}
+    async with opened(database, settings, metrics_token="t0p") as client, from_afar(client.application) as afar:
+        for asking in (client.raw, afar):
+            assert (await asking.get("/metrics")).status_code == 401
+            assert (await asking.get("/metrics", headers={"authorization": "Bearer no"})).status_code == 401
+            assert (await asking.get("/readyz")).json() == {"status": "ready"}
+            good = {"authorization": "Bearer t0p"}
+            assert "crm_requests_total" in (await asking.get("/metrics", headers=good)).text
+            assert "database" in (await asking.get("/readyz", headers=good)).json()
 
 
 async def test_the_access_log_says_what_was_done_and_nothing_that_was_in_it(

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from multiprocessing import parent_process
+from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,12 +70,17 @@ def _many(settings: Settings, listener: socket.socket, workers: int) -> None:
     try:
         run(_check(settings))
         configure(settings)
-        # Only what the environment says reaches the others.
-        os.environ |= {"CRM_HOST": settings.host, "CRM_PORT": str(settings.port)}
-        config = uvicorn.Config(
-            "core.commands.serve:application", factory=True, lifespan="on", workers=workers, **_options(settings)
-        )
-        Multiprocess(config, [listener]).run()
+        with TemporaryDirectory(prefix="crm-metrics-") as metrics:
+            # Only what the environment says reaches the others.
+            os.environ |= {
+                "CRM_HOST": settings.host,
+                "CRM_PORT": str(settings.port),
+                "CRM_METRICS_DIR": str(settings.metrics_dir or metrics),
+            }
+            config = uvicorn.Config(
+                "core.commands.serve:application", factory=True, lifespan="on", workers=workers, **_options(settings)
+            )
+            Multiprocess(config, [listener]).run()
     finally:
         if server is not None:
             server.stop()

@@ -24,6 +24,7 @@ from core.database import Database
 from core.errors import DatabaseError, TooManyRequests
 from core.http.refusal import Headers
 from core.log import logger
+from core.meters import RATE_LIMITED
 from core.settings import Settings
 from core.throttle import network
 
@@ -163,6 +164,7 @@ class Allowance:
             bucket.fill(now)
             if wait := bucket.wait:
                 self._tell(key, bucket)
+                RATE_LIMITED.add("address" if policy is self._of_address else "actor")
                 raise TooManyRequests(f"Too many requests: try again in {wait} seconds.", retry_after=wait)
         bucket.requests -= 1
         bucket.spent += 1

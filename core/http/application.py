@@ -13,7 +13,9 @@ from starlette.staticfiles import StaticFiles
 
 from core.http.downloads import Downloads
 from core.http.endpoint import Endpoint
+from core.http.gauges import Gauges
 from core.http.hosts import Hosts, host_of
+from core.http.metrics import Sharing
 from core.http.pages import STATIC, Pages, graphiql
 from core.http.services import Services
 from core.http.socket import Sockets
@@ -65,13 +67,17 @@ class Application:
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         services = self.services = await self._open(self.settings)
+        gauges = Gauges(services)
+        sharing = Sharing(services.metrics, self.settings.metrics_dir, gauges.process)
         try:
+            sharing.start()
             self._sockets = Sockets(services)
             self._endpoint = Endpoint(services, None if self.settings.production else graphiql())
-            app.router.routes[:] = _routes(Pages(services), Downloads(services))
+            app.router.routes[:] = _routes(Pages(services, gauges, sharing), Downloads(services))
             yield
         finally:
             self._endpoint = self._sockets = None
+            await sharing.close()
             await services.close()
             self.services = None
 

@@ -1,84 +1,123 @@
-"""Counters of this process, in the text format of Prometheus."""
+"""What one application counts of its requests, and what its processes say together."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable
+import asyncio
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
-BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+import orjson
+import psutil
+
+from core.log import logger
+from core.meters import METERS, Counter, Histogram, Meter, Snapshot, merged, snapshot, text
+
+LOG = logger("crm.metrics")
+
 #: Operation names come from clients, so only this many are told apart.
 NAMES = 200
-_OTHERS = "(others)"
+OTHERS = "(others)"
+SHARE_SECONDS = 1.0
 
 
 class Metrics:
     """Requests by kind and outcome, by operation, and how long they took."""
 
     def __init__(self) -> None:
-        self.outcomes: dict[tuple[str, int], int] = {}
-        self.operations: dict[str, int] = {}
-        self.errors: dict[str, int] = {}
-        self.statements = 0
-        self.seconds = 0.0
-        self._buckets = [0] * (len(BUCKETS) + 1)
+        self.requests = Counter(
+            "crm_requests_total", "GraphQL requests by kind and HTTP status, 0 on a socket.", ("kind", "status")
+        )
+        self.operations = Counter("crm_operations_total", "GraphQL requests by operation name.", ("operation",))
+        self.errors = Counter("crm_errors_total", "Errors in answers by code.", ("code",))
+        self.statements = Counter("crm_statements_total", "SQL statements of reads.")
+        self.seconds = Histogram(
+            "crm_request_seconds", "Seconds from a request's arrival to its answer, by kind.", ("kind",)
+        )
+
+    @property
+    def meters(self) -> tuple[Meter, ...]:
+        """All of them."""
+        return self.requests, self.operations, self.errors, self.statements, self.seconds
 
     def request(
-        self, kind: str, status: int, operation: str, codes: Iterable[str], statements: int, seconds: float
+        self,
+        kind: str,
+        status: int,
+        operation: str,
+        codes: Iterable[str],
+        statements: int,
+        seconds: float,
+        *,
+        known: bool = True,
     ) -> None:
-        """Count one GraphQL request."""
-        key = (kind, status)
-        self.outcomes[key] = self.outcomes.get(key, 0) + 1
-        if operation not in self.operations and len(self.operations) >= NAMES:
-            operation = _OTHERS
-        self.operations[operation] = self.operations.get(operation, 0) + 1
+        """Count one GraphQL request. Only names from those who are `known` may be new ones, as far as there is room."""
+        kind = kind or "none"
+        self.requests.add(kind, str(status))
+        operation = operation or "(anonymous)"
+        if (operation,) not in self.operations.values and (not known or len(self.operations.values) >= NAMES):
+            operation = OTHERS
+        self.operations.add(operation)
         for code in codes:
-            self.errors[code] = self.errors.get(code, 0) + 1
-        self.statements += statements
-        self.seconds += seconds
-        self._buckets[bisect_left(BUCKETS, seconds)] += 1
-
-    def text(self, gauges: Iterable[tuple[str, str, dict[str, str], float]] = ()) -> str:
-        """Everything as text; `gauges` are (name, help, labels, value), those of one name together."""
-        lines: list[str] = []
-        _family(lines, "crm_requests_total", "counter", "GraphQL requests by kind and HTTP status.")
-        for (kind, status), count in self.outcomes.items():
-            lines.append(_sample("crm_requests_total", {"kind": kind or "none", "status": str(status)}, count))
-        _family(lines, "crm_operations_total", "counter", "GraphQL requests by operation name.")
-        for name, count in self.operations.items():
-            lines.append(_sample("crm_operations_total", {"operation": name or "(anonymous)"}, count))
-        _family(lines, "crm_errors_total", "counter", "Errors in answers by code.")
-        for code, count in self.errors.items():
-            lines.append(_sample("crm_errors_total", {"code": code}, count))
-        _family(lines, "crm_statements_total", "counter", "SQL statements of reads.")
-        lines.append(_sample("crm_statements_total", {}, self.statements))
-        self._histogram(lines)
-        last = ""
-        for name, words, labels, value in gauges:
-            if name != last:
-                _family(lines, name, "gauge", words)
-                last = name
-            lines.append(_sample(name, labels, value))
-        return "\n".join(lines) + "\n"
-
-    def _histogram(self, lines: list[str]) -> None:
-        name = "crm_request_seconds"
-        _family(lines, name, "histogram", "Seconds from a request's arrival to its answer.")
-        total = 0
-        for bound, count in zip((*BUCKETS, "+Inf"), self._buckets, strict=True):
-            total += count
-            lines.append(_sample(f"{name}_bucket", {"le": str(bound)}, total))
-        lines.append(_sample(f"{name}_sum", {}, round(self.seconds, 6)))
-        lines.append(_sample(f"{name}_count", {}, total))
+            self.errors.add(code)
+        if statements:
+            self.statements.add(by=statements)
+        self.seconds.observe(seconds, kind)
 
 
-def _family(lines: list[str], name: str, kind: str, words: str) -> None:
-    lines += (f"# HELP {name} {words}", f"# TYPE {name} {kind}")
+class Sharing:
+    """Lets any of a server's processes speak for all of them.
 
+    Each writes what it counts to a file of its own in `folder`, once a second; what a process counted that has ended
+    since stays in the sums, its gauges do not. Without a folder a process speaks for itself.
+    """
 
-def _sample(name: str, labels: dict[str, str], value: float) -> str:
-    inside = ",".join(f'{k}="{_escape(v)}"' for k, v in labels.items())
-    return f"{name}{{{inside}}} {value}" if inside else f"{name} {value}"
+    def __init__(self, metrics: Metrics, folder: Path | None, gauges: Callable[[], Iterable[Meter]]) -> None:
+        self._metrics = metrics
+        self._gauges = gauges
+        self._folder = folder
+        self._task: asyncio.Task[None] | None = None
 
+    def start(self) -> None:
+        """Begin to write."""
+        if self._folder is not None:
+            self._task = asyncio.get_running_loop().create_task(self._write_again_and_again(self._folder))
 
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+    async def close(self) -> None:
+        """Write a last time."""
+        if self._task is not None and self._folder is not None:
+            self._task.cancel()
+            self._write(self._folder)
+
+    def text(self, common: Iterable[Meter]) -> str:
+        """What all processes count and hold, added up, and what is `common` to them."""
+        own = self._own()
+        shown = [own] if self._folder is None else [*self._others(self._folder), own]
+        return text([*merged(shown), *snapshot(common)])
+
+    def _own(self) -> list[Snapshot]:
+        return snapshot((*self._metrics.meters, *METERS, *self._gauges()))
+
+    def _others(self, folder: Path) -> Iterable[list[Snapshot]]:
+        for file in folder.glob("*.json"):
+            pid = int(file.stem)
+            if pid == os.getpid():
+                continue
+            try:
+                found = orjson.loads(file.read_bytes())
+            except (OSError, orjson.JSONDecodeError):
+                continue
+            yield found if psutil.pid_exists(pid) else [meter for meter in found if meter[0] != "gauge"]
+
+    async def _write_again_and_again(self, folder: Path) -> None:
+        while True:
+            self._write(folder)
+            await asyncio.sleep(SHARE_SECONDS)
+
+    def _write(self, folder: Path) -> None:
+        try:
+            draft = folder / f"{os.getpid()}.draft"
+            draft.write_bytes(orjson.dumps(self._own()))
+            draft.replace(folder / f"{os.getpid()}.json")
+        except OSError as error:
+            LOG.warning("metrics_not_shared", reason=error.strerror)

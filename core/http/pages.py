@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import hmac
+import ipaddress
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +15,10 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 
 from core.context import Workspace
 from core.errors import Unauthenticated
+from core.http.gauges import Gauges
 from core.http.health import Health
+from core.http.metrics import Sharing
 from core.http.services import Services
-from core.schema.composition import Composition
 
 STATIC = Path(__file__).parent.parent / "static"
 POLICY = (
@@ -43,9 +45,11 @@ _FRONT = """<!doctype html>
 class Pages:
     """The pages of one application."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, gauges: Gauges, sharing: Sharing) -> None:
         self._services = services
         self._health = Health(services)
+        self._gauges = gauges
+        self._sharing = sharing
 
     async def front(self, request: Request) -> Response:
         """A small page: version, workspace, plugins that are on, and where to go from here."""
@@ -78,29 +82,31 @@ class Pages:
         """The process answers; nothing else is asked."""
         return JSONResponse({"status": "alive"}, headers={"cache-control": "no-store"})
 
-    async def ready(self, _request: Request) -> Response:
-        """200 where requests can be served, 503 where not; the state of each part in either case."""
+    async def ready(self, request: Request) -> Response:
+        """200 where requests can be served, 503 where not; the state of each part for those who may know it."""
         ready, parts = await self._health.ready()
-        return JSONResponse(parts, 200 if ready else 503, {"cache-control": "no-store"})
+        shown = parts if self._may_look(request) else {"status": parts["status"]}
+        return JSONResponse(shown, 200 if ready else 503, {"cache-control": "no-store"})
 
-    async def metrics(self, _request: Request) -> Response:
-        """The counters of this process for Prometheus."""
-        workspace = await self._services.directory.find(None)
-        composition = await self._services.features.composition(workspace) if workspace else None
-        text = self._services.metrics.text(self._gauges(composition))
+    async def metrics(self, request: Request) -> Response:
+        """What the processes of this server count, for Prometheus."""
+        if not self._may_look(request):
+            if self._services.settings.metrics_token is None:
+                raise HTTPException(403, "Set CRM_METRICS_TOKEN to read the metrics from another machine.")
+            raise HTTPException(401, "Send the token of CRM_METRICS_TOKEN.", {"www-authenticate": "Bearer"})
+        text = self._sharing.text(await self._gauges.common())
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    def _gauges(self, composition: Composition | None) -> Iterator[tuple[str, str, dict[str, str], float]]:
-        budget = self._services.database.budget
-        yield "crm_connections", "Database connections this process holds.", {}, budget.used
-        yield "crm_connections_limit", "Database connections this process may hold.", {}, budget.limit
-        yield "crm_pools", "Workspaces with open connections.", {}, len(budget.pools)
-        yield "crm_workspaces", "Workspaces of the deployment.", {}, len(self._services.directory.all())
-        if composition is not None:
-            cached = composition.documents
-            yield "crm_documents_cached", "Documents ready to run in the default workspace.", {}, len(cached)
-            yield "crm_document_hits", "Requests whose document was ready.", {}, cached.hits
-            yield "crm_document_misses", "Requests whose document had to be prepared.", {}, cached.misses
+    def _may_look(self, request: Request) -> bool:
+        """Whether a request may see how this server is: with the token of the settings, else from this machine."""
+        token = self._services.settings.metrics_token
+        if token is not None:
+            given = request.headers.get("authorization", "").encode()
+            return hmac.compare_digest(given, b"Bearer " + token.get_secret_value().encode())
+        try:
+            return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
+        except ValueError:
+            return False
 
     async def _demand_signed_in(self, request: Request, workspace: Workspace) -> None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")

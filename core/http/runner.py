@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from core.http.parameters import Parameters
 from core.http.refusal import INVALID, Refusal, bad_request, not_allowed
 from core.http.services import Services
 from core.log import logger
+from core.meters import STATEMENTS
 from core.schema.composition import Composition
 from core.schema.document import Operation
 from core.schema.execute import Answer, run
@@ -88,7 +90,9 @@ class Runner:
         pool = services.database.pool(workspace)
 
         async def fetch(text: str, values: Sequence[Any]) -> bytes | None:
+            began = time.perf_counter()
             found: bytes | None = await pool.fetchval(text, *values)
+            STATEMENTS.observe(time.perf_counter() - began)
             return found
 
         mutator = Mutator(lambda: services.database.transaction(workspace))

@@ -60,7 +60,8 @@ class Services:
         seconds: float,
     ) -> None:
         """Count an operation that has been answered and log it; `status` is that of HTTP, 0 on a socket."""
-        self.metrics.request(kind, status, operation, codes, statements, seconds)
+        known = actor is not None and actor.user_id is not None
+        self.metrics.request(kind, status, operation, codes, statements, seconds, known=known)
         if self.access.on:
             self.access.write(
                 request_id=request_id,

@@ -74,6 +74,11 @@ class Documents(Cache[Prepared]):
         while self.characters > self.most:
             self._drop()
 
+    @property
+    def plans(self) -> int:
+        """How many finished plans hang on the documents."""
+        return sum(operation.kept for found in self._found.values() for operation in found.operations.values())
+
     def _drop(self) -> Any:
         key = super()._drop()
         self.characters -= len(key)

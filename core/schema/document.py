@@ -78,6 +78,11 @@ class Operation:
         """The plan kept under a key."""
         return self._plans.get(key)
 
+    @property
+    def kept(self) -> int:
+        """How many plans are kept."""
+        return len(self._plans)
+
     def keep(self, key: Any, plan: Read) -> None:
         """Keep a plan; of too many, the oldest goes."""
         self._plans[key] = plan

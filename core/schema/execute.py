@@ -18,6 +18,7 @@ from graphql.execution.values import get_argument_values
 from core.arguments import Argument
 from core.context import RequestContext
 from core.errors import BadInput, ClientError, LimitExceeded, PluginFailed, TookTooLong, Unauthenticated
+from core.meters import PLANS
 from core.operations import Ask, Records
 from core.policy import Policy
 from core.predicate import constant
@@ -195,6 +196,7 @@ async def run(
 async def _query(running: Running, operation: Operation) -> Answer:
     key = (running.policy.grants.fingerprint, operation.shape(running.variables))
     plan = operation.plan(key)
+    PLANS.add("hit" if plan else "miss")
     if plan is None:
         schema = running.composition.schema
         assert schema.query_type is not None

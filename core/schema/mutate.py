@@ -6,9 +6,11 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import asyncpg
 import orjson
@@ -16,6 +18,7 @@ import structlog
 from graphql import GraphQLObjectType, print_ast
 from graphql.execution.values import get_argument_values
 
+from core import meters
 from core.arguments import Argument, argument_of
 from core.changes import ACCESS, ChangeSet, Committed
 from core.errors import BadInput, IdempotencyConflict, Refused, Unauthenticated, UserError
@@ -29,10 +32,13 @@ log = structlog.get_logger("crm.mutation")
 ATTEMPTS = 4
 #: Seconds to wait at most before the second attempt; twice as long before each further one.
 PAUSE = 0.02
-#: Seconds for which a request waits for another one with its idempotency key, and most between two looks.
+#: Seconds for which a request waits for another one with its idempotency key; most between two looks, where that is
+#: another process's. It waits without a connection, or a few clients that repeat themselves would hold them all.
 PATIENCE = 30.0
 LONGEST_PAUSE = 0.25
 NOBODY = UUID(int=0)
+_STILL_RUNS = "the first request with this idempotency key still runs"
+_TURNS: WeakValueDictionary[Any, asyncio.Lock] = WeakValueDictionary()
 
 #: Opens a transaction on a connection of the workspace; used as `async with begin() as connection`.
 Begin = Callable[[], Any]
@@ -75,33 +81,24 @@ class Mutator:
             given = _named(get_argument_values(definition, node, executor.variable_values))
             mutation = running.composition.mutations[node.name.value]
             self._authorise(running, mutation)
-            prepared = None
+            prepared, began = None, time.monotonic()
             if mutation.before is not None:
                 values = given.get("input") or {}
                 prepared = await mutation.before(Prelude(values, running.context, running.policy, self.begin))
-            attempt, began, pause = 0, time.monotonic(), PAUSE
-            while True:
-                try:
-                    return await self._once(
-                        executor, running, mutation, definition, details, info, path, given, prepared
-                    )
-                except _InProgress:
-                    # Waited for without a connection, or a few clients that repeat themselves would hold them all.
-                    if time.monotonic() - began > PATIENCE:
-                        raise IdempotencyConflict("the first request with this idempotency key still runs") from None
-                    await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
-                    pause = min(2 * pause, LONGEST_PAUSE)
-                except COLLISIONS:
-                    # Somebody else was quicker: look again, so that core's checks can say what is in the way.
-                    attempt += 1
-                    if attempt == ATTEMPTS:
-                        raise
-                    await asyncio.sleep(random.uniform(0, PAUSE * 2 ** (attempt - 1)))  # noqa: S311 - no secret
+
+            async def once() -> Any:
+                return await self._once(executor, running, mutation, definition, details, info, path, given, prepared)
+
+            async with _turn(running, given.get("idempotencyKey")):
+                done = await _repeated(once)
         except asyncpg.IntegrityConstraintViolationError as error:
             return await self._refuse(executor, running, error, definition, details, info, path)
         except Exception as error:  # noqa: BLE001 - the executor tells the caller's faults from ours
             executor.handle_field_error(error, definition.type, details, path)
             return None
+        else:
+            meters.MUTATIONS.observe(time.monotonic() - began)
+            return done
 
     async def _refuse(
         self, executor: Any, running: Running, error: Any, definition: Any, details: Any, info: Any, path: Any
@@ -168,6 +165,7 @@ class Mutator:
         except _Roll as rolled:
             return orjson.Fragment(rolled.answer)
         if committed is not None:
+            meters.committed(committed.source, committed.touched.values())
             if ACCESS & committed.touched.keys() and (auth := running.context.extra.get("auth")):
                 # Other processes hear of it by NOTIFY; this one does not wait for that.
                 auth.forget(running.context.workspace.slug)
@@ -231,6 +229,44 @@ class Mutator:
         if len(executor.collected_errors.errors) > before:
             raise _Roll(orjson.dumps(completed))
         return orjson.dumps(completed)
+
+
+async def _repeated(once: Callable[[], Awaitable[Any]]) -> Any:
+    """Do something again where another transaction was quicker, or until another process has done it."""
+    attempt, until, pause = 1, time.monotonic() + PATIENCE, PAUSE
+    while True:
+        try:
+            return await once()
+        except _InProgress:
+            if time.monotonic() > until:
+                raise IdempotencyConflict(_STILL_RUNS) from None
+            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
+            pause = min(2 * pause, LONGEST_PAUSE)
+        except COLLISIONS:
+            # Somebody else was quicker: look again, so that core's checks can say what is in the way.
+            if attempt == ATTEMPTS:
+                raise
+            await asyncio.sleep(random.uniform(0, PAUSE * 2 ** (attempt - 1)))  # noqa: S311 - no secret
+            attempt += 1
+
+
+@asynccontextmanager
+async def _turn(running: Running, key: str | None) -> AsyncIterator[None]:
+    """One at a time for each idempotency key in this process; whoever waits holds no connection."""
+    if key is None:
+        yield
+        return
+    context = running.context
+    lock = _TURNS.setdefault((context.workspace.id, context.actor.user_id, key), asyncio.Lock())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await lock.acquire()
+    except TimeoutError:
+        raise IdempotencyConflict(_STILL_RUNS) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _named(value: Any) -> Any:
