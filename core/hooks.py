@@ -13,6 +13,7 @@ import structlog
 
 from core import hookspecs
 from core.errors import CrmError, PluginError
+from core.log import told
 from core.pool import COLLISIONS
 
 log = structlog.get_logger("crm.plugins")
@@ -141,7 +142,7 @@ class _Watch:
             raise error
         self.health.failures += 1
         self.health.hook = self.hook
-        self.health.error = f"{type(error).__name__}: {error}"[:500]
+        self.health.error = told(error)[:500]
         log.error("plugin.failed", plugin=self.plugin, hook=self.hook, error=type(error).__name__)
         raise PluginError(
             f"plugin {self.plugin} failed in hook {self.hook}: {type(error).__name__}", plugin=self.plugin

@@ -6,12 +6,15 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from traceback import format_tb
 from typing import Any
 
+import asyncpg
 import orjson
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from core.errors import ClientError, CrmError
 from core.settings import Settings
 
 REDACTED = "[redacted]"
@@ -22,6 +25,10 @@ _TELLING = re.compile(
 )
 _SIGNATURE = re.compile(r"([?&]signature=)[\w-]+")
 _URL_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]*@")
+#: Errors whose texts are about the program.
+_ABOUT_CODE = (AttributeError, ImportError, NameError, NotImplementedError, RecursionError, TimeoutError, TypeError)
+#: Loggers of libraries that repeat exceptions in their messages.
+_REPEATERS = ("asyncio", "uvicorn.error")
 #: PostgreSQL repeats the offending row here.
 _DETAIL = re.compile(r"^DETAIL:.*$", re.MULTILINE)
 
@@ -29,6 +36,49 @@ _DETAIL = re.compile(r"^DETAIL:.*$", re.MULTILINE)
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """A structlog processor: drops values under telling keys, passwords in addresses, rows in errors."""
     return {key: _clean(key, value) for key, value in event.items()}
+
+
+def withheld(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A structlog processor: renders exceptions without what they say, where that may hold somebody's data.
+
+    asyncio and others put an exception's text into the lines after the first.
+    """
+    info = event.pop("exc_info", None)
+    if info:
+        error = info if isinstance(info, BaseException) else (info if isinstance(info, tuple) else sys.exc_info())[1]
+        if error is not None:
+            event["exception"] = _traceback(error)
+    if event.get("logger") in _REPEATERS and isinstance(event.get("event"), str):
+        event["event"] = event["event"].partition("\n")[0]
+    return event
+
+
+def told(error: BaseException) -> str:
+    """What may be said of an exception: its type and, where that holds no data, its text.
+
+    Of PostgreSQL's it is the code and the names of what was in the way.
+    """
+    name = type(error).__name__
+    if isinstance(error, asyncpg.PostgresError):
+        names = (error.sqlstate, error.schema_name, error.table_name, error.column_name, error.constraint_name)
+        return f"{name}: {' '.join(n for n in names if n)}"
+    if isinstance(error, OSError):
+        return f"{name}: {error.strerror or ''}".removesuffix(": ")
+    if isinstance(error, _ABOUT_CODE) or (isinstance(error, CrmError) and not isinstance(error, ClientError)):
+        return f"{name}: {error}"
+    return name
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback of an exception and of those that led to it, the first of them first."""
+    chain, seen = [error], {id(error)}
+    while (before := chain[-1].__cause__ or (None if chain[-1].__suppress_context__ else chain[-1].__context__)) and (
+        id(before) not in seen
+    ):
+        seen.add(id(before))
+        chain.append(before)
+    parts = [f"Traceback (most recent call last):\n{''.join(format_tb(e.__traceback__))}{told(e)}" for e in chain]
+    return "\n\n".join(reversed(parts))
 
 
 def _clean(key: str, value: Any) -> Any:
@@ -57,7 +107,7 @@ _CHAIN: tuple[Any, ...] = (
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.format_exc_info,
+    withheld,
     redact,
 )
 

@@ -3,10 +3,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
+import asyncpg
 import orjson
 import pytest
 
-from core.log import configure, logger, redact
+from core.errors import BadInput, DatabaseError
+from core.log import configure, logger, redact, told, withheld
 from core.settings import Settings
 
 
@@ -75,7 +77,31 @@ def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
         ("failed", "error", "crm.test"),
     ]
     assert (lines[0]["workspace"], lines[0]["email"]) == ("acme", "[redacted]")
-    assert "ValueError: invalid literal" in lines[2]["exception"]
+    assert lines[2]["exception"].endswith("ValueError"), "what it says may be somebody's data"
+    assert 'int("boom")' in lines[2]["exception"], "where it happened is told"
+
+
+def test_exceptions_are_told_without_data() -> None:
+    found: dict[str, str] = {}
+    data = "lan@example.com"
+    duplicate = asyncpg.UniqueViolationError(f"Key (email)=({data}) already exists")
+    duplicate.constraint_name = "customer_email"
+    try:
+        try:
+            found[data]
+        except KeyError as missing:
+            raise missing from duplicate
+    except KeyError as error:
+        line = withheld(None, "error", {"event": "x", "exc_info": error})
+    assert "lan@example.com" not in str(line)
+    assert "UniqueViolationError: 23505 customer_email" in line["exception"]
+    assert line["exception"].endswith("KeyError")
+    repeated = "Task exception was never retrieved\nfuture: <Task exception=KeyError('lan@example.com')>"
+    assert withheld(None, "error", {"logger": "asyncio", "event": repeated})["event"] == repeated.splitlines()[0]
+    assert told(TypeError("not callable")) == "TypeError: not callable"
+    assert told(DatabaseError("it is away")) == "DatabaseError: it is away"
+    assert told(BadInput("lan@example.com is in use")) == "BadInput"
+    assert told(FileNotFoundError(2, "No such file", "/home/lan")) == "FileNotFoundError: No such file"
 
 
 @pytest.mark.usefixtures("restored")
