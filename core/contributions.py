@@ -22,7 +22,7 @@ from core.errors import CompositionError, CrmError, PluginError
 from core.grants import SYSTEM
 from core.hooks import Enabled, Hooks
 from core.jobs import JobType, job_types
-from core.operations import Mutation, ObjectType, Query
+from core.operations import InputType, Mutation, ObjectType, Query
 from core.plugins import Plugin, PluginRegistry
 from core.policy import Policy
 from core.predicate import Predicate
@@ -70,7 +70,7 @@ class Operations:
 
     queries: tuple[Query, ...] = ()
     mutations: tuple[Mutation, ...] = ()
-    objects: tuple[ObjectType | EnumType, ...] = ()
+    objects: tuple[ObjectType | InputType | EnumType, ...] = ()
     error_codes: Mapping[str, str] = field(default_factory=dict)
     abilities: Mapping[str, str] = field(default_factory=dict)
 
@@ -228,7 +228,7 @@ def _gather(plugin: Plugin, settings: Mapping[str, Any], registry: PluginRegistr
     abilities = described("abilities")
     if foreign := sorted(a for a in abilities if not a.startswith(name)):
         raise PluginError(f"plugin {name}: the ability {foreign[0]} must begin with {name}", plugin=name)
-    objects: tuple[Any, ...] = contributed("object_types", ObjectType, EnumType)
+    objects: tuple[Any, ...] = contributed("object_types", ObjectType, InputType, EnumType)
     return _Part(
         name,
         name,

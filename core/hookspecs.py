@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from core.changes import Batch, ChangeSet, Committed
     from core.context import Actor
     from core.jobs import JobType
-    from core.operations import Ask, Mutation, ObjectType, Query
+    from core.operations import Ask, InputType, Mutation, ObjectType, Query
     from core.predicate import Predicate
     from core.records import Catalog, EnumType, Extension, Record, RecordType
     from core.rows import Fault
@@ -48,10 +48,11 @@ def extensions(settings: Any) -> Sequence[Extension]:  # type: ignore[empty-body
 
 
 @hookspec
-def object_types(settings: Any) -> Sequence[ObjectType | EnumType]:  # type: ignore[empty-body]
-    """Contribute plain object types, kinds of user error and enums for the plugin's payloads and arguments.
+def object_types(settings: Any) -> Sequence[ObjectType | InputType | EnumType]:  # type: ignore[empty-body]
+    """Contribute plain object and input types, kinds of user error and enums for the plugin's payloads and arguments.
 
-    Called: once per composition. Return: object types and enums. An error leaves the plugin out. Since: 0.1.
+    Called: once per composition. Return: object types, input types and enums. An error leaves the plugin out.
+    Since: 0.1.
     """
 
 

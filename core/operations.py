@@ -28,6 +28,16 @@ class Argument:
 
 
 @dataclass(frozen=True, slots=True)
+class InputType:
+    """A plain input type used by arguments of operations."""
+
+    name: str
+    description: str
+    members: tuple[Argument, ...]
+    plugin: str = "core"
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """A field of a payload or of an answer: name, GraphQL type and description."""
 

@@ -2,8 +2,9 @@
 
 from core.arguments import Argument as GivenArgument
 from core.changes import Batch, ChangeSet, Committed, Target
-from core.condition import Conditions
+from core.condition import Conditions, column_sql
 from core.context import Actor, ActorKind, RequestContext, Workspace
+from core.customfields import parse_choice
 from core.engine import ENGINE
 from core.errors import (
     BadInput,
@@ -30,6 +31,7 @@ from core.operations import (
     Argument,
     Ask,
     Call,
+    InputType,
     Member,
     Mutation,
     ObjectType,
@@ -38,6 +40,7 @@ from core.operations import (
     Records,
 )
 from core.policy import Policy
+from core.pool import COLLISIONS, Connection
 from core.predicate import (
     FALSE,
     TRUE,
@@ -72,10 +75,10 @@ from core.records import (
     ToOne,
     Write,
 )
-from core.rows import Fault, Row, new_id
+from core.rows import Fault, Row, check_value, new_id, plain_json
 from core.rulebook import Rulebook, StoredRule
 from core.ruleexplain import explain_rule
-from core.rules import Rule, RuleSet, compile_rule, system_policy
+from core.rules import Rule, RuleSet, compile_rule, stored_condition, system_policy
 from core.schema.audit import AUDIT, AUDITORS, CREATED_AT, CREATED_BY, ID
 from core.schema.journal import SOURCE as CHANGE_SOURCE
 from core.schema.mutations import bulk_target, one_target
@@ -83,11 +86,14 @@ from core.schema.transfer import give
 from core.schema.where import condition as where_condition
 from core.schema.where import uuid_or_none
 from core.sql import Statement, quote
+from core.targets import image_sql
+from core.undo import undo as undo_change_set
 
 __all__ = [
     "AUDIT",
     "AUDITORS",
     "CHANGE_SOURCE",
+    "COLLISIONS",
     "CREATED_AT",
     "CREATED_BY",
     "ENGINE",
@@ -112,6 +118,7 @@ __all__ = [
     "Computed",
     "Conditions",
     "ConfigError",
+    "Connection",
     "CrmError",
     "DatabaseError",
     "Draft",
@@ -125,6 +132,7 @@ __all__ = [
     "Footprint",
     "Forbidden",
     "GivenArgument",
+    "InputType",
     "InvalidRule",
     "JobContext",
     "JobType",
@@ -169,6 +177,8 @@ __all__ = [
     "all_of",
     "any_of",
     "bulk_target",
+    "check_value",
+    "column_sql",
     "compile_rule",
     "constant",
     "enqueue",
@@ -177,12 +187,17 @@ __all__ = [
     "from_context",
     "give",
     "hookimpl",
+    "image_sql",
     "logger",
     "new_id",
     "one_target",
+    "parse_choice",
+    "plain_json",
     "quote",
+    "stored_condition",
     "system_policy",
     "text",
+    "undo_change_set",
     "uuid_or_none",
     "where_condition",
 ]

@@ -75,7 +75,7 @@ def compile_rule(catalog: Catalog, record: str, stored: Any) -> Rule:
     found = kept.get(key)
     if found is None:
         try:
-            predicate = _predicate(stored, catalog[record], system_policy(catalog))
+            predicate = stored_condition(stored, catalog[record], system_policy(catalog))
             found = Rule(catalog[record], predicate, footprint_of(predicate, catalog[record], catalog))
         except InvalidRule as error:
             found = error
@@ -117,7 +117,7 @@ def coerced(stored: Any, type_: GraphQLInputType) -> Any:
     return value
 
 
-def _predicate(stored: Any, record: Record, policy: Policy) -> Predicate:
+def stored_condition(stored: Any, record: Record, policy: Policy) -> Predicate:
     """A stored condition as somebody asks it. Raises Forbidden for a field hidden from him, else InvalidRule."""
     type_ = input_type(policy.catalog, record.name)
     try:
@@ -189,7 +189,7 @@ async def _faults(changes: ChangeSet, row: Row, declared: Field, stored: Any) ->
     record = policy.catalog[declared.condition]
     code, reason = "INVALID_RULE", ""
     try:
-        predicate = _predicate(stored, record, policy)
+        predicate = stored_condition(stored, record, policy)
         conditions = Conditions(policy)
         alias = conditions.alias()
         table, where = conditions.source(policy.internal(record.name), alias)

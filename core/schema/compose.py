@@ -12,8 +12,8 @@ from strawberry.schema.config import StrawberryConfig
 
 from core.errors import CompositionError
 from core.operations import Argument as Declared
+from core.operations import InputType, Mutation, ObjectType, Query
 from core.operations import Member as Answer
-from core.operations import Mutation, ObjectType, Query
 from core.records import Catalog, EnumType, Field, Record
 from core.schema.aggregate import FUNCTIONS, groupable, measured
 from core.schema.inputs import SCALAR_OF, record_inputs, shared_inputs, type_of, write_inputs
@@ -32,7 +32,7 @@ def build_schema(
     catalog: Catalog,
     queries: Iterable[Query],
     mutations: Iterable[Mutation],
-    objects: Sequence[ObjectType | EnumType],
+    objects: Sequence[ObjectType | InputType | EnumType],
     error_codes: dict[str, str],
 ) -> GraphQLSchema:
     """The GraphQL schema of a feature set. Raises CompositionError naming who claims one name twice."""
@@ -51,6 +51,9 @@ def build_schema(
     for o in objects:
         if isinstance(o, EnumType):
             types.enum(o.name, o.description, o.values)
+            continue
+        if isinstance(o, InputType):
+            types.input(o.name, o.description, _arguments(o.members), plugin=o.plugin)
             continue
         interface = "UserError" if o.user_error else ""
         inherited = _USER_ERROR if o.user_error else ()
@@ -85,12 +88,12 @@ def build_schema(
     return graphql
 
 
-def _faults(objects: Sequence[ObjectType | EnumType]) -> list[str]:
+def _faults(objects: Sequence[ObjectType | InputType | EnumType]) -> list[str]:
     """The names of all kinds of user error."""
     return ["SimpleUserError", *(o.name for o in objects if isinstance(o, ObjectType) and o.user_error)]
 
 
-def _members(part: Mutation | ObjectType | EnumType) -> Sequence[Answer]:
+def _members(part: Mutation | ObjectType | InputType | EnumType) -> Sequence[Answer]:
     if isinstance(part, Mutation):
         return part.payload
     return part.members if isinstance(part, ObjectType) else ()
@@ -110,7 +113,10 @@ def _shown(catalog: Catalog, named: set[str]) -> list[Record]:
 
 
 def _member(source: Any, name: str) -> Any:
-    return source.get(name) if isinstance(source, dict) else getattr(source, name)
+    if isinstance(source, dict):
+        # Python knows the field `import` as `import_`; values go by their names in GraphQL.
+        return source[name] if name in source else source.get(name.removesuffix("_"))
+    return getattr(source, name)
 
 
 _USER_ERROR = (

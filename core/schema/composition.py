@@ -13,7 +13,7 @@ from graphql import GraphQLSchema, print_schema
 
 from core.grants import Grants
 from core.hooks import Hooks
-from core.operations import Mutation, ObjectType, Query
+from core.operations import InputType, Mutation, ObjectType, Query
 from core.policy import Narrowings, Policy
 from core.records import Catalog, EnumType
 from core.schema.compose import build_schema
@@ -94,7 +94,7 @@ class Composition:
         catalog: Catalog,
         queries: Iterable[Query],
         mutations: Iterable[Mutation],
-        objects: Iterable[ObjectType | EnumType],
+        objects: Iterable[ObjectType | InputType | EnumType],
         error_codes: Mapping[str, str],
         narrowings: Narrowings,
         hooks: Hooks,
