@@ -1,0 +1,72 @@
+"""Cells in JSON: text, numbers, truth values, and objects for what JSON has no word for.
+
+`{"d": "2026-03-05"}` is a day or a time of a day, `{"e": "#N/A"}` an error, `{"f": "=A1+1"}` a formula that was never
+calculated.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
+_UNKEPT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_EXACT = 1e15
+
+
+def plain(value: Any) -> Any:
+    """The JSON of a cell's value as a reader gives it; None where it is blank."""
+    kind = type(value)
+    if kind is str:
+        return text(value)
+    if kind is float:
+        return number(value)
+    if value is None or kind is bool or kind is int:
+        return value
+    if isinstance(value, datetime):
+        if value.hour == value.minute == value.second == value.microsecond == 0:
+            return {"d": value.date().isoformat()}
+        return {"d": value.replace(microsecond=0, tzinfo=None).isoformat()}
+    if isinstance(value, date):
+        return {"d": value.isoformat()}
+    if isinstance(value, time):
+        return value.replace(microsecond=0).isoformat()
+    if isinstance(value, timedelta):
+        seconds = round(value.total_seconds())
+        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    if isinstance(value, dict):
+        return value
+    return text(str(value))
+
+
+def text(value: str) -> str | None:
+    """Text with composed accents, real line breaks and no blanks around it; None where nothing is left."""
+    if "_x" in value:
+        value = _ESCAPED.sub(lambda m: chr(int(m[1], 16)), value)
+    if not value.isascii():
+        value = unicodedata.normalize("NFC", value).replace("\u00a0", " ").replace("\ufeff", "")
+    if "\r" in value:
+        value = value.replace("\r\n", "\n").replace("\r", "\n")
+    if not value.isprintable():
+        value = _UNKEPT.sub("", value)
+    return value.strip() or None
+
+
+def number(value: float) -> Any:
+    """A number as it was typed: whole ones without a point, others without what binary fractions add."""
+    if value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    if not math.isfinite(value):
+        return {"e": "#NUM!"}
+    return float(f"{value:.15g}")
+
+
+def padded(value: Any, pattern: str) -> Any:
+    """A whole number with the leading zeros that its number format shows, such as `0912345678` by `0000000000`."""
+    zeros = len(pattern) > 1 and pattern.strip("0") == ""
+    if zeros and isinstance(value, int | float) and value >= 0 and float(value).is_integer():
+        return str(int(value)).zfill(len(pattern))
+    return value
