@@ -1,0 +1,127 @@
+"""One row of a file as what is to be written: the customer's values, its contacts and its groups."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from core import Record, check_value
+from plugins.import_excel.convert import convert, fold
+from plugins.import_excel.faults import BadCell, RowFault, fault, told
+from plugins.import_excel.lookups import Lookups
+from plugins.import_excel.plan import Column, Plan
+from plugins.import_excel.targets import GROUPS, OWNER, REFERRER
+
+_COMPANY = re.compile(
+    r"\b(cong ty|cty|tnhh|co phan|ctcp|doanh nghiep|dntn|tap doan|ngan hang|truong|benh vien|hop tac xa|htx|khach san"
+    r"|nha hang|chi nhanh|van phong|uy ban|hiep hoi|ltd|llc|inc|corp|corporation|company|co|group|jsc|gmbh|bank|"
+    r"hotel|school|university|hospital)\b"
+)
+
+
+@dataclass(slots=True)
+class Line:
+    """A row: `values` are fields to set (None clears), `contacts` likewise by number, `groups` ids, in order."""
+
+    row: int
+    cells: list[Any]
+    values: dict[str, Any] = field(default_factory=dict)
+    contacts: dict[int, dict[str, Any]] = field(default_factory=dict)
+    groups: list[UUID] = field(default_factory=list)
+    referrer: str = ""
+    faults: list[RowFault] = field(default_factory=list)
+    id: UUID | None = None
+
+    def cell(self, column: Column | None) -> Any:
+        """What stands in a column."""
+        return self.cells[column.index] if column is not None and column.index < len(self.cells) else None
+
+
+class Reader:
+    """Reads rows by a plan."""
+
+    def __init__(self, plan: Plan, lookups: Lookups, customer: Record, contact: Record, locale: str) -> None:
+        self.plan, self.lookups, self.locale = plan, lookups, locale
+        self.customer, self.contact = customer, contact
+
+    def line(self, row: int, cells: list[Any]) -> Line:
+        """A row with the faults of its cells."""
+        found = Line(row, cells)
+        for column in self.plan.columns:
+            cell = cells[column.index] if column.index < len(cells) else None
+            if cell is None:
+                if column.required:
+                    self._fault(found, column, "REQUIRED_CELL", cell)
+                elif column.clear:
+                    self._put(found, column, None)
+                continue
+            try:
+                self._put(found, column, self._value(column, cell))
+            except BadCell as bad:
+                self._fault(found, column, bad.code, cell, **bad.params)
+        found.contacts = {n: c for n, c in found.contacts.items() if any(v is not None for v in c.values())}
+        return found
+
+    def complete(self, line: Line) -> None:
+        """Give a new customer what it cannot be without."""
+        if line.values.get("name") is None:
+            column = self.plan.column("name")
+            index = None if column is None else column.index
+            line.faults.append(fault(self.locale, line.row, "NAME_MISSING", index, "name"))
+        elif line.values.get("kind") is None:
+            company = bool(line.values.get("taxCode")) or _COMPANY.search(fold(line.values["name"]))
+            line.values["kind"] = "ORGANISATION" if company else "PERSON"
+
+    def _value(self, column: Column, cell: Any) -> Any:
+        options = self.lookups.options[column.goal.name]
+        if column.goal.role == REFERRER:
+            return str(cell)
+        value = convert(column.goal.field, cell, options)
+        if column.goal.role == GROUPS:
+            return [self._group(name) for name in value]
+        return value
+
+    def _group(self, name: str) -> UUID:
+        found = self.lookups.groups.get(fold(name))
+        if found is None:
+            raise BadCell("SEVERAL_GROUPS" if fold(name) in self.lookups.groups else "NO_SUCH_GROUP", name=name)
+        return found
+
+    def _put(self, line: Line, column: Column, value: Any) -> None:
+        goal = column.goal
+        if goal.role == GROUPS:
+            line.groups = list(value or ())
+            return
+        if goal.role == REFERRER:
+            line.referrer = value or ""
+            return
+        record = self.contact if goal.role == "contact" else self.customer
+        if value is not None and (problem := check_value(record.fields[goal.key], value, self.locale)):
+            code, message, _ = problem
+            line.faults.append(told(self.locale, line.row, code, message, column.index, goal.name, line.cell(column)))
+            return
+        if goal.role == "contact":
+            line.contacts.setdefault(goal.contact, {})[goal.key] = value
+        elif goal.role == OWNER:
+            line.values["ownerId"] = value
+        else:
+            line.values[goal.key] = value
+
+    def _fault(self, line: Line, column: Column, code: str, cell: Any, **params: Any) -> None:
+        label = column.header or column.goal.name
+        line.faults.append(
+            fault(self.locale, line.row, code, column.index, column.goal.name, cell, column=label, **params)
+        )
+
+
+def shared(count: int, owners: Sequence[str], position: int) -> str:
+    """Whose the n-th of some rows is: equal shares in the order given, the whole remainder to the last.
+
+    >>> [shared(7, ["a", "b", "c"], n) for n in range(7)]
+    ['a', 'a', 'b', 'b', 'c', 'c', 'c']
+    """
+    share = count // len(owners)
+    return owners[min(position // share, len(owners) - 1)] if share else owners[-1]
