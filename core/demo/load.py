@@ -7,7 +7,7 @@ generator gives the same data for the same seed and moment, so that whoever find
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from typing import Any
@@ -35,6 +35,14 @@ KEY_NAME = "demo"
 
 #: The record types of customer groups, which a plugin brings.
 GROUP, MEMBER = "Group", "GroupMember"
+
+#: The record type of criteria for duplicates, which a plugin brings, and those that the demo has.
+CRITERION = "DuplicateCriterion"
+CRITERIA: tuple[Mapping[str, Any], ...] = (
+    {"fields": ["phone"], "effect": "BLOCK"},
+    {"fields": ["email"], "effect": "BLOCK"},
+    {"fields": ["name", "birthday"], "effect": "WARN"},
+)
 
 #: What `core.seed` calls the generator's roles.
 ROLES: dict[Role, str] = {
@@ -134,7 +142,7 @@ class Loader:
             after = replace(at, loaded=generated)
             async with self._database.transaction(self._workspace, statement_timeout_ms=0) as connection:
                 await self._advance(connection, at, after)
-                committed = await self._load(connection, missing, users, groups)
+                committed = await self._load(connection, missing, users, groups, last=after.done)
             if committed is not None:
                 await self._hooks.announce("committed", change_set=committed)
             at = after
@@ -229,6 +237,8 @@ class Loader:
         batch: list[Customer],
         users: dict[str, UUID],
         groups: dict[tuple[str, str], UUID],
+        *,
+        last: bool,
     ) -> Committed | None:
         changes = self._changes(connection, "demoCustomers")
         await changes.create("Customer", (_customer(c, users) for c in batch))
@@ -238,6 +248,8 @@ class Loader:
         held = [{"customerId": c["id"], "groupId": groups[g]} for c in batch for g in c["groups"] if g in groups]
         if held:
             await changes.create(MEMBER, held)
+        if last and CRITERION in self._catalog:
+            await changes.create(CRITERION, CRITERIA)
         return await changes.finish()
 
     async def _settle(self) -> None:
