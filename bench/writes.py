@@ -2,7 +2,7 @@
 
     python -m bench.writes [--rows N] [--profile create|update|delete]
 
-Prints seconds, the share of them spent waiting for the database, and the ratio to the bare SQL (COPY into a temporary
+Prints seconds, processor seconds here and in PostgreSQL, and the ratios to the bare SQL (COPY into a temporary
 table, then one INSERT … SELECT, one UPDATE or one DELETE mark, without checks and journal).
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
+import os
 import pstats
 import tempfile
 import time
@@ -59,6 +60,9 @@ COLUMNS = [
 FAMILIES = ["Nguyễn", "Trần", "Lê", "Phạm", "Hoàng", "Huỳnh", "Phan", "Vũ"]
 GIVEN = ["An", "Bình", "Châu", "Dũng", "Giang", "Hà", "Hải", "Hạnh", "Hùng", "Hương"]
 
+#: Seconds and processor seconds of what was timed.
+Times = dict[str, tuple[float, float]]
+
 
 def people(number: int) -> list[dict[str, Any]]:
     """New customers as an import hands them over, by field name."""
@@ -105,19 +109,28 @@ class Waiting:
         return timed
 
 
+def cpu(pid: int) -> float:
+    """The processor seconds that a process has used, which do not depend on what else the machine does."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @asynccontextmanager
-async def timed(what: str, times: dict[str, float], profile: str = "") -> AsyncIterator[None]:
-    """Time a block, with how much of it was spent waiting for the database."""
+async def timed(what: str, connection: Any, times: Times, profile: str = "") -> AsyncIterator[None]:
+    """Time a block on a connection: seconds, and processor seconds of this process and of PostgreSQL's."""
     waiting = Waiting()
     methods = {name: waiting.around(getattr(asyncpg.Connection, name)) for name in ("execute", "fetch", "fetchval")}
     profiler = cProfile.Profile() if profile and what.endswith(profile) else None
+    server = connection.get_server_pid()
     with patch.multiple(asyncpg.Connection, **methods), profiler or nullcontext():
-        begun = time.perf_counter()
+        begun, mine, theirs = time.perf_counter(), time.process_time(), cpu(server)
         yield
-        times[what] = time.perf_counter() - begun
-    bare = times.get(what.replace("change set", "bare"), times[what])
+        wall, mine, theirs = time.perf_counter() - begun, time.process_time() - mine, cpu(server) - theirs
+    times[what] = wall, mine + theirs
+    bare, bare_cpu = times.get(what.replace("change set", "bare"), times[what])
     print(
-        f"{what:18} {times[what]:6.2f} s  database {waiting.seconds:6.2f} s  ratio {times[what] / bare:5.2f}",
+        f"{what:18} {wall:6.2f} s  cpu: python {mine:6.2f}, postgres {theirs:6.2f}  "
+        f"to bare: {wall / bare:5.2f}, cpu {(mine + theirs) / bare_cpu:5.2f}",
         flush=True,
     )
     if profiler is not None:
@@ -126,19 +139,28 @@ async def timed(what: str, times: dict[str, float], profile: str = "") -> AsyncI
         pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
 
 
-async def bare(database: Database, workspace: Workspace, rows: list[dict[str, Any]], times: dict[str, float]) -> None:
+async def bare(database: Database, workspace: Workspace, rows: list[dict[str, Any]], times: Times) -> None:
     """The same in plain SQL."""
     names = [c for c in COLUMNS if c != "id"]
     by_column = {"taxCode": "tax_code", "registeredAddress": "registered_address"}
     records = [(new_id(), *(r[{v: k for k, v in by_column.items()}.get(c, c)] for c in names)) for r in rows]
     columns = ", ".join(COLUMNS)
-    async with timed("bare create", times), database.transaction(workspace, statement_timeout_ms=0) as connection:
+    async with (
+        database.transaction(workspace, statement_timeout_ms=0) as connection,
+        timed("bare create", connection, times),
+    ):
         await connection.execute(f"create temp table staged on commit drop as select {columns} from customer limit 0")
         await connection.copy_records_to_table("staged", records=records, columns=COLUMNS)
         await connection.execute(f"insert into customer ({columns}) select {columns} from staged")
-    async with timed("bare update", times), database.transaction(workspace, statement_timeout_ms=0) as connection:
+    async with (
+        database.transaction(workspace, statement_timeout_ms=0) as connection,
+        timed("bare update", connection, times),
+    ):
         await connection.execute("update customer set level = 'VIP', version = version + 1, updated_at = now()")
-    async with timed("bare delete", times), database.transaction(workspace, statement_timeout_ms=0) as connection:
+    async with (
+        database.transaction(workspace, statement_timeout_ms=0) as connection,
+        timed("bare delete", connection, times),
+    ):
         await connection.execute("update customer set deleted_at = now(), version = version + 1, updated_at = now()")
 
 
@@ -147,7 +169,7 @@ async def change_sets(
     workspace: Workspace,
     composition: Composition,
     rows: list[dict[str, Any]],
-    times: dict[str, float],
+    times: Times,
     profile: str,
 ) -> None:
     """The same by change sets: checked, journaled, undoable."""
@@ -157,7 +179,10 @@ async def change_sets(
     async def change_set(what: str) -> AsyncIterator[ChangeSet]:
         actor = Actor(ActorKind.SYSTEM, SYSTEM)
         context = RequestContext(workspace, actor, now=datetime.now(UTC))
-        async with timed(what, times, profile), database.transaction(workspace, statement_timeout_ms=0) as connection:
+        async with (
+            database.transaction(workspace, statement_timeout_ms=0) as connection,
+            timed(what, connection, times, profile),
+        ):
             changes = ChangeSet(connection, context, composition.policy(SYSTEM), composition.hooks)
             yield changes
             await changes.finish()
@@ -175,7 +200,7 @@ async def run(number: int, profile: str) -> None:
         database = await Database.open(Settings.load(data_dir=Path(folder), secret="s" * 40, log_level="warning"))
         features = Features(database, registry=PluginRegistry.discover([]))
         try:
-            rows, times = people(number), dict[str, float]()
+            rows, times = people(number), Times()
             made = []
             for slug in ("bare", "written"):
                 made.append(await Workspaces(database).create(slug))

@@ -15,7 +15,7 @@ import orjson
 from core.actors import find_actor
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.database import Database
-from core.errors import ClientError, CrmError, Forbidden, NotFound
+from core.errors import ClientError, CrmError, Forbidden, NotFound, Refused
 from core.files import FileStore
 from core.grants import SYSTEM, Grants
 from core.jobs import CHANNEL, Ending, JobContext, job_types
@@ -25,6 +25,8 @@ from core.schema.composition import Composition
 
 LOG = logger("crm.jobs")
 LONGEST_DELAY = 300.0
+#: Most user errors that a refused job keeps in its result.
+TOLD = 200
 #: A job that takes its worker down with it each time is given up.
 MAX_LOST = 5
 
@@ -129,6 +131,9 @@ class Attempts:
             if broken.ending is Ending.CANCELLED:
                 return _Outcome("CANCELLED")
             return _Outcome("QUEUED", delay=timedelta(0))
+        except Refused as error:
+            told = orjson.dumps({"userErrors": [e.shown() for e in error.errors[:TOLD]]})
+            return _Outcome("FAILED", told, error.message)
         except ClientError as error:
             return _Outcome("FAILED", error=error.message)
         except Exception as error:
@@ -155,6 +160,7 @@ class Attempts:
             RequestContext(workspace, actor, request_id=str(order.job_id), locale=locale, extra={"files": self._files}),
             policy,
             composition.hooks,
+            composition,
             row["input"],
             self._database,
             row["started_at"],

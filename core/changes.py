@@ -6,7 +6,7 @@ in batches of `BATCH`, so that a hundred thousand of them need no more memory th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -64,7 +64,8 @@ class ChangeSet:
     With `skip_failed` faulty rows are left out (`failed`) and reported in `errors`; else the first batch with faults
     raises Refused and the opener rolls back. Plugins write through the same object that they are given in hooks.
     `guarded` is whether record types' own invariants are kept here. `warnings` are what the caller should know of rows
-    that were written. `memory` is for plugins: what a check found out and a later hook of the same change set needs.
+    that were written. `written` is awaited after each batch. `memory` is for plugins: what a check found out and a
+    later hook of the same change set needs.
     """
 
     connection: asyncpg.Connection
@@ -77,6 +78,7 @@ class ChangeSet:
     skip_failed: bool = False
     undoes: UUID | None = None
     guarded: bool = True
+    written: Callable[[], Awaitable[None]] | None = None
     id: UUID = field(default_factory=new_id)
     errors: list[UserError] = field(default_factory=list)
     warnings: list[UserError] = field(default_factory=list)
@@ -347,6 +349,8 @@ class ChangeSet:
             await invariant.settle(self, written)
         if self.hooks.implements("changed"):
             await self.hooks.call("changed", batch=written, changes=self)
+        if self.written is not None:
+            await self.written()
         return rows
 
     @staticmethod

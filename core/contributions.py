@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from core import ownhooks
 from core.condition import Conditions
 from core.customfields import CUSTOM_FIELD, CustomField
 from core.customrules import CustomFieldRules
@@ -35,7 +36,7 @@ from core.schema.transfer import transfer_mutations
 
 Item = TypeVar("Item")
 
-#: What the hooks of core's own custom fields are registered as.
+#: What core's own hooks are registered as.
 CORE_NAME = "core"
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -269,9 +270,9 @@ def _compose(
             if declared.sql is not None:
                 declared.sql("t")
     enabled = [part.enabled for part in parts if part.enabled]
-    rules = Enabled(CORE_NAME, CustomFieldRules(part.custom for part in parts if part.custom))
+    fields = Enabled(f"{CORE_NAME} fields", CustomFieldRules(part.custom for part in parts if part.custom))
     conditions = Enabled(f"{CORE_NAME} rules", RuleChecks())
-    hooks = Hooks([rules, conditions, *enabled], registry.health)
+    hooks = Hooks([Enabled(CORE_NAME, ownhooks), fields, conditions, *enabled], registry.health)
     hooks.plugins = tuple(enabled)
     operations = sum((part.operations for part in parts), core)
     composition = Composition(

@@ -125,6 +125,17 @@ class UserError:
     kind: str = "SimpleUserError"
     fields: dict[str, Any] = field(default_factory=dict)
 
+    def shown(self) -> dict[str, Any]:
+        """The fault as JSON, as payloads show it."""
+        return {
+            "__typename": self.kind,
+            "path": [str(p) for p in self.path],
+            "code": self.code,
+            "message": self.message,
+            "params": self.params,
+            **self.fields,
+        }
+
 
 class Refused(ClientError):
     """A change set cannot be applied as asked: rolled back, `errors` become the payload's `userErrors`."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from croniter import croniter  # type: ignore[import-untyped]
@@ -29,6 +29,9 @@ from core.hooks import Hooks
 from core.policy import Policy
 from core.pool import Connection
 from core.rows import new_id
+
+if TYPE_CHECKING:
+    from core.schema.composition import Composition
 
 #: Hears "<slug> <job id>" whenever a job was enqueued, began, moved on or ended.
 CHANNEL = "crm_jobs"
@@ -161,6 +164,7 @@ class JobContext:
     context: RequestContext
     policy: Policy
     hooks: Hooks
+    composition: Composition
     input: Mapping[str, Any]
     database: Database
     started_at: datetime
@@ -281,17 +285,13 @@ class JobContext:
         return Ending.CANCELLED if row["cancel_requested"] else None
 
 
-#: The kinds of job that every workspace has.
-CORE_JOBS: tuple[JobType, ...] = ()
-
-
 def job_types(hooks: Hooks) -> dict[str, JobType]:
-    """The kinds of job of a composition's plugins and of the core, by kind.
+    """The kinds of job of a composition's plugins and of core, by kind.
 
     Raises CompositionError for a kind that is not named after its plugin or declared twice, PluginError for a plugin
     that fails.
     """
-    found = {job_type.kind: job_type for job_type in CORE_JOBS}
+    found: dict[str, JobType] = {}
     for plugin, contributed in hooks.contribute("jobs"):
         for job_type in contributed:
             if not job_type.kind.startswith(f"{plugin}."):

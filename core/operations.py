@@ -116,6 +116,9 @@ class Mutation:
     be allowed, before the transaction is opened, so that no connection waits for it; what it writes stays. One that is
     `tokenless` is done whatever becomes of a token that comes with it, as an expired one does with signing in anew.
     `after` is called once what was done is committed, before the answer goes out; it must not fail.
+
+    With `size`, which says how many records a call is about, it is a bulk mutation: where they are too many to wait
+    for, the same is done as a job, the payload has that `job` and nothing else, and `after` is not called.
     """
 
     name: str
@@ -129,6 +132,7 @@ class Mutation:
     signed_in: bool = True
     tokenless: bool = False
     before: Callable[[Prelude], Awaitable[Any]] | None = None
+    size: Callable[[Call], Awaitable[int]] | None = None
     after: Callable[[RequestContext], Awaitable[None]] | None = None
     plugin: str = "core"
 

@@ -81,7 +81,7 @@ from core.ruleexplain import explain_rule
 from core.rules import Rule, RuleSet, compile_rule, stored_condition, system_policy
 from core.schema.audit import AUDIT, AUDITORS, CREATED_AT, CREATED_BY, ID
 from core.schema.journal import SOURCE as CHANGE_SOURCE
-from core.schema.mutations import bulk_target, one_target
+from core.schema.mutations import bulk_size, bulk_target, one_target
 from core.schema.transfer import give
 from core.schema.where import condition as where_condition
 from core.schema.where import uuid_or_none
@@ -176,6 +176,7 @@ __all__ = [
     "Write",
     "all_of",
     "any_of",
+    "bulk_size",
     "bulk_target",
     "check_value",
     "column_sql",

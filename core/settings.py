@@ -89,6 +89,7 @@ class Settings(BaseSettings):
     max_fields: int = Field(1_500, ge=300, description="Most fields in an operation, fragments spread")
     max_root_fields: int = Field(30, ge=1, description="Most root fields in an operation")
     max_cost: int = Field(20_000, ge=1_000, description="Most rows times fields an operation may ask for")
+    bulk_job_records: int = Field(10_000, ge=0, description="A bulk mutation of more records is done as a job")
     max_upload_bytes: int = Field(200_000_000, ge=1_000, le=MAX_FILE, description="Largest uploaded file")
     max_upload_files: int = Field(10, ge=1, description="Most files in one request")
     max_upload_total_bytes: int = Field(

@@ -104,6 +104,25 @@ async def _matching(
     changes: ChangeSet, record: Record, target: Target, actions: Sequence[str], state: bool | None
 ) -> list[UUID]:
     """The ids that satisfy a predicate, locked at once: none of them may cease to while the batches are written."""
+    alias, where, values = _satisfying(changes, record, target, actions, state)
+    statement = f"select {alias}.id from {where} order by {alias}.id for update of {alias}"
+    return [r[0] for r in await changes.connection.fetch(statement, *values)]
+
+
+async def number_of(changes: ChangeSet, record: Record, target: Target, actions: Sequence[str]) -> int:
+    """How many live records a target is about, as far as may be acted on them; of ids as many as there are."""
+    if target.predicate is None:
+        return len(target.ids)
+    state = False if record.type.soft_delete else None
+    _, where, values = _satisfying(changes, record, target, actions, state)
+    found: int = await changes.connection.fetchval(f"select count(*) from {where}", *values)
+    return found
+
+
+def _satisfying(
+    changes: ChangeSet, record: Record, target: Target, actions: Sequence[str], state: bool | None
+) -> tuple[str, str, list[Any]]:
+    """The alias, FROM and WHERE and parameters of the rows that satisfy a predicate."""
     conditions = Conditions(changes.policy)
     alias = conditions.alias()
     table, where = "", []
@@ -112,10 +131,8 @@ async def _matching(
         where += more
     if target.predicate is not None and target.predicate != TRUE:
         where.append(conditions.sql(target.predicate, alias))
-    condition = " and ".join(where) or "true"
-    statement = f"select {alias}.id from {table} where {condition} order by {alias}.id for update of {alias}"
     values = [s(dict(target.variables), changes.context) for s in conditions.parameters.sources]
-    return [r[0] for r in await changes.connection.fetch(statement, *values)]
+    return alias, f"{table} where {' and '.join(where) or 'true'}", values
 
 
 def _scope(policy: Policy, record: Record, action: str, state: bool | None) -> Scope:

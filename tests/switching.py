@@ -37,6 +37,7 @@ class Desk:
     workspace: Workspace
     system: Actor = field(default_factory=lambda: Actor(ActorKind.SYSTEM, SYSTEM))
     statements: int = 0
+    mutator: Mutator | None = None
 
     async def ask(self, query: str, actor: Actor | None = None, **variables: Any) -> dict[str, Any]:
         """Run one operation and return the response."""
@@ -49,7 +50,7 @@ class Desk:
             lambda text, values: pool.fetchval(text, *values),
             query,
             variables,
-            mutate=Mutator(lambda: self.database.transaction(self.workspace)),
+            mutate=self.mutator or Mutator(lambda: self.database.transaction(self.workspace)),
         )
         self.statements = answer.statements
         return orjson.loads(answer.body)

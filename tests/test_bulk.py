@@ -133,7 +133,9 @@ class Memory:
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Demo]:
     """A server that takes large bodies."""
     plain: Callable[..., dict[str, str]] = serving.environment
-    monkeypatch.setattr(serving, "environment", lambda **v: plain(**v, CRM_MAX_BODY_BYTES=50_000_000))
+    monkeypatch.setattr(
+        serving, "environment", lambda **v: plain(**v, CRM_MAX_BODY_BYTES=50_000_000, CRM_BULK_JOB_RECORDS=200_000)
+    )
     demo = Demo(tmp_path, customers=5).serve()
     yield demo
     demo.stop()

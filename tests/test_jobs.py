@@ -49,7 +49,8 @@ async def attempt(database: Database, workspace: Workspace, job_id: UUID) -> Job
         "update job set status = 'RUNNING', started_at = clock_timestamp() where id = $1 returning started_at", job_id
     )
     one, context = Composed().one, system(workspace)
-    job = JobContext(job_id, JOBS[0], context, one.policy(context.actor.grants), one.hooks, {}, database, started_at)
+    policy = one.policy(context.actor.grants)
+    job = JobContext(job_id, JOBS[0], context, policy, one.hooks, one, {}, database, started_at)
     job.task = asyncio.current_task()
     return job
 

@@ -38,7 +38,9 @@ LEVELS = """{ customersAggregate(where: {source: {eq: "base"}}, groupBy: [{field
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Demo]:
     plain: Callable[..., dict[str, str]] = serving.environment
-    monkeypatch.setattr(serving, "environment", lambda **v: plain(**v, CRM_MAX_BODY_BYTES=50_000_000))
+    monkeypatch.setattr(
+        serving, "environment", lambda **v: plain(**v, CRM_MAX_BODY_BYTES=50_000_000, CRM_BULK_JOB_RECORDS=200_000)
+    )
     demo = Demo(tmp_path, customers=5).serve()
     yield demo
     if demo.process is not None and demo.process.poll() is None:

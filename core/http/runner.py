@@ -95,7 +95,8 @@ class Runner:
             STATEMENTS.observe(time.perf_counter() - began)
             return found
 
-        mutator = Mutator(lambda: services.database.transaction(workspace))
+        at_once = services.database.settings.bulk_job_records
+        mutator = Mutator(lambda: services.database.transaction(workspace), at_once)
         return await run(
             composition,
             context,

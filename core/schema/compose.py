@@ -334,6 +334,8 @@ def _mutation(types: Types, mutations: Iterable[Mutation]) -> Any:
             input_name = _input_name(m, given, types)
             arguments.append(Argument("input", f"{input_name}!", "What to do."))
         payload = [Member(p.name, p.type, p.description) for p in m.payload]
+        if m.size is not None:
+            payload.append(Member("job", "Job", "The job that does it, where there is too much to wait for."))
         payload += [
             Member("userErrors", "[UserError!]!", "What the caller can correct; empty where all went well."),
             Member("warnings", "[UserError!]!", "What the caller should know although nothing was refused for it."),

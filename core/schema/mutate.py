@@ -25,7 +25,8 @@ from core.errors import BadInput, IdempotencyConflict, Refused, Unauthenticated,
 from core.messages import text
 from core.operations import Call, Mutation, Payload, Prelude
 from core.pool import COLLISIONS
-from core.schema.execute import Fetch, Running, plain
+from core.schema.bulk import authorise, named, size_of_job, start, terms
+from core.schema.execute import Fetch, Running
 
 log = structlog.get_logger("crm.mutation")
 
@@ -67,10 +68,11 @@ def _in_turn(connection: Any) -> Fetch:
 
 
 class Mutator:
-    """Does the mutations of one operation."""
+    """Does the mutations of one operation; bulk ones of more than `at_once` records as jobs, unless that is None."""
 
-    def __init__(self, begin: Begin) -> None:
+    def __init__(self, begin: Begin, at_once: int | None = None) -> None:
         self.begin = begin
+        self.at_once = at_once
 
     async def run(self, executor: Any, running: Running, parent: GraphQLObjectType, details: Any, path: Any) -> Any:
         """Do one root field of a mutation and return its payload as JSON; errors end up in the result's `errors`."""
@@ -78,7 +80,7 @@ class Mutator:
         definition = parent.fields[node.name.value]
         info = executor.build_resolve_info(definition, [d.node for d in details], parent, path)
         try:
-            given = _named(get_argument_values(definition, node, executor.variable_values))
+            given = named(get_argument_values(definition, node, executor.variable_values))
             mutation = running.composition.mutations[node.name.value]
             self._authorise(running, mutation)
             prepared, began = None, time.monotonic()
@@ -117,10 +119,7 @@ class Mutator:
         actor = running.context.actor
         if mutation.signed_in and actor.user_id is None and not actor.grants.unlimited:
             raise Unauthenticated("sign in first")
-        if mutation.ability:
-            running.policy.demand(mutation.ability)
-        if mutation.record:
-            running.policy.demand_action(mutation.record, mutation.action)
+        authorise(running.policy, mutation)
 
     async def _once(
         self,
@@ -176,8 +175,7 @@ class Mutator:
 
     @staticmethod
     def _change_set(connection: Any, running: Running, mutation: Mutation, given: dict[str, Any]) -> ChangeSet:
-        skip = (given.get("input") or {}).get("errorPolicy") == "SKIP_FAILED"
-        source = "UNDO" if mutation.name == "changeSetUndo" else "MUTATION"
+        source, skip_failed = terms(mutation.name, given.get("input") or {})
         return ChangeSet(
             connection,
             running.context,
@@ -185,7 +183,7 @@ class Mutator:
             running.composition.hooks,
             source=source,
             operation=mutation.name,
-            skip_failed=skip or source == "UNDO",
+            skip_failed=skip_failed,
         )
 
     async def _work(
@@ -208,6 +206,8 @@ class Mutator:
         values = given.get("input") or {}
         context, policy = running.context, running.policy
         call = Call(mutation.name, values, find, context, policy, changes, running.variables, dry_run, prepared)
+        if self.at_once is not None and not dry_run and (size := await size_of_job(mutation, call, self.at_once)):
+            return await start(call, size)
         payload = await mutation.run(call)
         errors, warnings = (*payload.errors, *changes.errors), (*payload.warnings, *changes.warnings)
         return Payload(payload.members, errors, warnings)
@@ -269,22 +269,13 @@ async def _turn(running: Running, key: str | None) -> AsyncIterator[None]:
         lock.release()
 
 
-def _named(value: Any) -> Any:
-    """A coerced value with enum members as their names; changed in place, for a bulk mutation's input is large."""
-    if isinstance(value, dict | list):
-        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            value[key] = _named(part)
-        return value
-    return plain(value)
-
-
 def _payload(type_: Any, payload: Payload, written: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "__typename": type_.name,
         **_empty(type_),
         **payload.members,
-        "userErrors": [_shown(e) for e in payload.errors],
-        "warnings": [_shown(e) for e in payload.warnings],
+        "userErrors": [e.shown() for e in payload.errors],
+        "warnings": [e.shown() for e in payload.warnings],
         "changeSet": written,
     }
 
@@ -299,17 +290,6 @@ def _empty(type_: Any) -> dict[str, Any]:
         elif shown == "JSON!":
             found[name] = {}
     return found
-
-
-def _shown(error: UserError) -> dict[str, Any]:
-    return {
-        "__typename": error.kind,
-        "path": [str(p) for p in error.path],
-        "code": error.code,
-        "message": error.message,
-        "params": error.params,
-        **error.fields,
-    }
 
 
 def _arguments(running: Running, details: Any) -> dict[str, Argument]:

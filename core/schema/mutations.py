@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from core.operations import Argument, Call, Member, Mutation, Payload, Records
 from core.records import Catalog, Record
 from core.rows import Path
 from core.schema.where import condition, uuid_or_none
-from core.targets import Target, not_found
+from core.targets import Target, not_found, number_of
 from core.undo import undo
 
 BULK_LIMIT = 100_000
@@ -21,6 +21,21 @@ COUNTS = Member("counts", "JSON!", "How many records were created, updated, dele
 ERROR_POLICY = Argument(
     "errorPolicy", "ErrorPolicy", "What happens when some records fail; nothing is changed by default."
 )
+
+
+def bulk_size(record: str, *actions: str) -> Callable[[Call], Awaitable[int]]:
+    """The `size` of a bulk mutation: how many records its input lists, or its target's condition finds for actions."""
+
+    async def size(call: Call) -> int:
+        listed = call.input.get("records", call.input.get("ids"))
+        if listed is None:
+            listed = call.input["target"].get("ids")
+        if listed is not None:
+            return len(listed)
+        target = bulk_target(call, call.policy.catalog[record])
+        return await number_of(call.changes, call.policy.catalog[record], target, actions)
+
+    return size
 
 
 def standard_mutations(catalog: Catalog) -> Iterator[Mutation]:
@@ -51,6 +66,7 @@ def standard_mutations(catalog: Catalog) -> Iterator[Mutation]:
                 ),
                 record.name,
                 "create",
+                size=bulk_size(record.name, "create"),
             )
         if "update" in t.actions and any(f.writable for f in record.exposed_fields()):
             yield Mutation(
@@ -74,6 +90,7 @@ def standard_mutations(catalog: Catalog) -> Iterator[Mutation]:
                 (COUNTS, _some(record)),
                 record.name,
                 "update",
+                size=bulk_size(record.name, "update"),
             )
         for action in ("delete", "restore"):
             if action in t.actions and t.soft_delete:
@@ -106,6 +123,7 @@ def _ending(record: Record, action: str, one: Member) -> Iterator[Mutation]:
         (COUNTS,),
         record.name,
         action,
+        size=bulk_size(record.name, action),
     )
 
 
@@ -224,6 +242,12 @@ async def _undo(call: Call) -> Payload:
     return Payload({"conflicts": conflicts, "counts": call.changes.counts})
 
 
+async def _changes_of(call: Call) -> int:
+    id_ = uuid_or_none(call.input["id"])
+    found: int = await call.changes.connection.fetchval("select count(*) from change where change_set_id = $1", id_)
+    return found
+
+
 UNDO = Mutation(
     "changeSetUndo",
     "Undoes a change set. Records that were changed again since are conflicts: reported, and left alone.",
@@ -234,4 +258,5 @@ UNDO = Mutation(
         Member("counts", "JSON", "How many were changed back."),
     ),
     ability="undo",
+    size=_changes_of,
 )

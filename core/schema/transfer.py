@@ -16,7 +16,7 @@ from core.operations import Argument, Call, Mutation, Payload
 from core.records import Catalog, Record
 from core.rows import Row
 from core.schema.formerowner import KEPT
-from core.schema.mutations import COUNTS, ERROR_POLICY, bulk_target, counted
+from core.schema.mutations import COUNTS, ERROR_POLICY, bulk_size, bulk_target, counted
 from core.schema.where import uuid_or_none
 from core.sql import quote
 
@@ -44,6 +44,7 @@ def transfer_mutations(catalog: Catalog) -> Iterator[Mutation]:
                 (COUNTS,),
                 record.name,
                 "transfer",
+                size=bulk_size(record.name, "transfer"),
             )
         if t.viewers:
             who = (
@@ -59,6 +60,7 @@ def transfer_mutations(catalog: Catalog) -> Iterator[Mutation]:
                 (COUNTS,),
                 record.name,
                 "share",
+                size=bulk_size(record.name, "share"),
             )
             yield Mutation(
                 f"{t.plural}ViewersRemove",
@@ -68,6 +70,7 @@ def transfer_mutations(catalog: Catalog) -> Iterator[Mutation]:
                 (COUNTS,),
                 record.name,
                 "share",
+                size=bulk_size(record.name, "share"),
             )
 
 

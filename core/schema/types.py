@@ -6,6 +6,7 @@ refer to each other before they exist.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import decimal
 import enum
@@ -19,7 +20,10 @@ import strawberry
 from graphql import GraphQLError
 from strawberry.annotation import StrawberryAnnotation
 from strawberry.scalars import JSON
+from strawberry.schema_directives import OneOf
 from strawberry.types.arguments import StrawberryArgument
+from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.types.field import StrawberryField
 
 from core.errors import CompositionError
 from core.files import Upload
@@ -138,23 +142,38 @@ class Types:
     ) -> Any:
         """An object type (or an interface)."""
         members = tuple(members)
-        body: dict[str, Any] = {
-            python_name(m.name): strawberry.field(
-                name=m.name, description=m.description, deprecation_reason=m.deprecated, graphql_type=Any
+        class_ = type(name, (self.named[interface],) if interface else (), {})
+        fields = [
+            StrawberryField(
+                python_name(m.name),
+                m.name,
+                self.refer(m.type),
+                class_,
+                description=m.description,
+                deprecation_reason=m.deprecated,
             )
             for m in members
-        }
-        body["__annotations__"] = {python_name(m.name): Any for m in members}
-        class_ = type(name, (self.named[interface],) if interface else (), body)
-        make = strawberry.interface if is_interface else strawberry.type
-        made: Any = make(class_, name=name, description=description)
-        by_name = {python_name(m.name): m for m in members}
-        for field in made.__strawberry_definition__.fields:
-            member = by_name.get(field.python_name)
-            if member is not None:
-                field.type_annotation = self.refer(member.type)
-                field.arguments = [self._argument(a) for a in member.arguments]
-        return self.add(name, made, plugin)
+        ]
+        for field, member in zip(fields, members, strict=True):
+            field.arguments = [self._argument(a) for a in member.arguments]
+        interfaces = [self.named[interface].__strawberry_definition__] if interface else []
+        self._define(class_, description, fields, is_interface=is_interface, interfaces=interfaces)
+        return self.add(name, class_, plugin)
+
+    @staticmethod
+    def _define(class_: Any, description: str, fields: list[StrawberryField], **more: Any) -> None:
+        """Make a class a GraphQL type. What Strawberry's decorators would do besides takes most of the time."""
+        defaults: dict[str, Any] = {"is_input": False, "is_interface": False, "interfaces": [], "directives": ()}
+        class_.__strawberry_definition__ = StrawberryObjectDefinition(
+            name=class_.__name__,
+            origin=class_,
+            description=description,
+            extend=False,
+            is_type_of=None,
+            resolve_type=None,
+            fields=fields,
+            **(defaults | more),
+        )
 
     def _argument(self, argument: Argument) -> StrawberryArgument:
         return StrawberryArgument(
@@ -175,19 +194,24 @@ class Types:
         plugin: str = "core",
     ) -> Any:
         """An input type; members that may be left out have no default, so that absent and null differ."""
-        members = tuple(members)
-        body: dict[str, Any] = {}
+        class_ = type(name, (), {})
+        fields = []
         for a in members:
-            optional = {} if a.type.endswith("!") and a.default is strawberry.UNSET else {"default": a.default}
-            body[python_name(a.name)] = strawberry.field(
-                name=a.name, description=a.description, graphql_type=Any, **optional
+            required = a.type.endswith("!") and a.default is strawberry.UNSET
+            default = dataclasses.MISSING if required else a.default
+            fields.append(
+                StrawberryField(
+                    python_name(a.name),
+                    a.name,
+                    self.refer(a.type),
+                    class_,
+                    description=a.description,
+                    default=default,
+                )
             )
-        body["__annotations__"] = {python_name(a.name): Any for a in members}
-        made: Any = strawberry.input(type(name, (), body), name=name, description=description, one_of=one_of)
-        by_name = {python_name(a.name): a for a in members}
-        for field in made.__strawberry_definition__.fields:
-            field.type_annotation = self.refer(by_name[field.python_name].type)
-        return self.add(name, made, plugin)
+            fields[-1].name = fields[-1].python_name
+        self._define(class_, description, fields, is_input=True, directives=(OneOf(),) if one_of else ())
+        return self.add(name, class_, plugin)
 
     def enum(self, name: str, description: str, values: Mapping[str, str], plugin: str = "core") -> Any:
         """An enum type from values and their descriptions; an equal one under the same name is shared."""

@@ -19,6 +19,7 @@ from core import (
     Refused,
     Target,
     UserError,
+    bulk_size,
     bulk_target,
     constant,
     text,
@@ -136,7 +137,9 @@ _PAYLOAD = (
 
 
 def _mutation(name: str, description: str, command: Command, more: tuple[Argument, ...] = ()) -> Mutation:
-    return Mutation(name, description, _running(command), (*_INPUT, *more), _PAYLOAD, "Customer", "update")
+    given = (*_INPUT, *more)
+    size = bulk_size("Customer", "update")
+    return Mutation(name, description, _running(command), given, _PAYLOAD, "Customer", "update", size=size)
 
 
 MUTATIONS = (

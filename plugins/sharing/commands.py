@@ -19,6 +19,7 @@ from core import (
     Refused,
     Target,
     UserError,
+    bulk_size,
     bulk_target,
     give,
     text,
@@ -115,4 +116,5 @@ def split_mutation(settings: Settings) -> Mutation:
         ),
         "Customer",
         "transfer",
+        size=bulk_size("Customer", "transfer"),
     )
