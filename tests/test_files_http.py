@@ -18,8 +18,9 @@ from core.contributions import Operations
 from core.database import Database
 from core.files import FileStore, Upload
 from core.operations import Argument, Call, Member, Mutation, Payload
+from core.passwords import create_user
 from core.settings import Settings
-from tests.acceptance.assembly import LOGIN
+from tests.acceptance.assembly import LOGIN, PASSWORD
 from tests.acceptance.client import Client, code, opened
 
 BOUNDARY = "frontier"
@@ -165,6 +166,27 @@ async def test_several_files_at_once_in_their_order(client: Client) -> None:
 async def test_a_form_without_files_is_any_operation(client: Client) -> None:
     answer = await send(client, form(operations("{ viewer { login } }", x=1), part("map", "{}")))
     assert answer.json()["data"] == {"viewer": {"login": LOGIN}}
+
+
+async def test_uploading_takes_the_ability_and_files_are_their_uploaders(client: Client) -> None:
+    here = await workspace(client)
+    for login, role in (("seller", "Salesperson"), ("other", "Salesperson"), ("reader", "Read-only")):
+        async with client.services.database.transaction(here) as connection:
+            await create_user(connection, login, PASSWORD, login, [role])
+    sign_in = "mutation($l: String!, $p: String!) { login(input: {login: $l, password: $p}) { accessToken } }"
+
+    async def headers(login: str) -> dict[str, str]:
+        answer = (await client.post(sign_in, variables={"l": login, "p": PASSWORD})).json()
+        return {"authorization": f"Bearer {answer['data']['login']['accessToken']}"}
+
+    refused = await send(client, form(operations(), ONE, FILE), **await headers("reader"))
+    assert code(refused) == "FORBIDDEN"
+    kept = await send(client, form(operations(), ONE, FILE), **await headers("seller"))
+    id_ = kept.json()["data"]["fileUpload"]["file"]["id"]
+    for login, seen in (("seller", True), ("other", False)):
+        query = "query($i: ID!) { file(id: $i) { url } files { totalCount } }"
+        shown = (await client.post(query, headers=await headers(login), variables={"i": id_})).json()["data"]
+        assert (shown["file"] is not None, shown["files"]["totalCount"]) == (seen, int(seen))
 
 
 FILE = part("0", "raw", "raw.txt")
@@ -322,6 +344,17 @@ async def test_an_operation_that_fails_leaves_no_draft(client: Client) -> None:
     response = await send(client, body)
     assert response.status_code == 200
     assert [e["extensions"]["code"] for e in response.json()["errors"]] == ["INTERNAL_SERVER_ERROR"]
+    assert drafts(client) == []
+
+
+async def test_a_full_disk_is_no_fault_of_the_client(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_gathered: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("core.http.multipart._write", full)
+    response = await send(client, form(operations(), ONE, FILE))
+    assert (response.status_code, code(response)) == (503, "SERVICE_UNAVAILABLE")
+    assert "retry-after" in response.headers
     assert drafts(client) == []
 
 

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -136,7 +136,8 @@ class _Form:
         """Remove every file."""
         for file in self._files.values():
             file.path.unlink(missing_ok=True)
-            file.out.close()
+            with suppress(OSError):  # what it has left to write does not matter, and the disk may be full
+                file.out.close()
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
