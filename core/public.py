@@ -26,7 +26,7 @@ from core.footprint import Footprint
 from core.hookspecs import hookimpl
 from core.jobs import JobContext, JobType, enqueue
 from core.log import logger
-from core.messages import text
+from core.messages import LANGUAGES, text
 from core.operations import (
     Argument,
     Ask,
@@ -99,6 +99,7 @@ __all__ = [
     "ENGINE",
     "FALSE",
     "ID",
+    "LANGUAGES",
     "TRUE",
     "Actor",
     "ActorKind",

@@ -72,27 +72,173 @@ async def test_from_upload_to_undo(desk: Importer, tmp_path: Path) -> None:
     assert await customer(desk, "U1") is None
 
 
+REAL = "code name phone email taxCode birthday officeAddress district province source owner tags - - description"
+KINDS = ("created", "updated", "unchanged", "skipped", "failed")
+USER = "mutation($input: UserCreateInput!) { userCreate(input: $input) { user { id } userErrors { code } } }"
+FIELD = "mutation($input: CustomFieldCreateInput!) { customFieldCreate(input: $input) { userErrors { code } } }"
+EXPORT = """mutation($input: CustomersExportInput!) { customersExport(input: $input) {
+  job { id } userErrors { code path } } }"""
+
+
+def tally(done: dict[str, Any]) -> dict[str, int]:
+    """The counts that are not 0."""
+    return {k: n for k in KINDS if (n := done["counts"][k])}
+
+
+async def user(desk: Importer, login: str) -> str:
+    made = await desk.do(USER, input={"login": login, "displayName": login.partition("@")[0]})
+    assert made["userErrors"] == [], made
+    return made["user"]["id"]
+
+
+async def exported(desk: Importer, tmp_path: Path, **values: Any) -> Path:
+    """An export, with a name that tells nothing."""
+    made = await desk.do(EXPORT, input=values)
+    assert made["userErrors"] == [], made
+    job = await desk.finished(made["job"]["id"])
+    assert job["status"] == "DONE", job
+    path = tmp_path / f"export-{job['result']['fileId']}"
+    path.write_bytes(desk.file(job["result"]["fileId"]).read_bytes())
+    return path
+
+
 async def test_real_customers_are_mapped_without_help_and_change_nothing_when_imported_again(
-    desk: Importer,
+    desk: Importer, tmp_path: Path
 ) -> None:
     path = shared() / "real" / "vn_customers_2000.xlsx"
     if not path.exists():
         pytest.skip(f"{path} is not there")
     made = await desk.upload(path)
-    assert [c["target"] for c in made["setup"]["columns"]] == [
-        "code",
-        "name",
-        "phone",
-        "email",
-        "taxCode",
-        "birthday",
-        "officeAddress",
-        "district",
-        "province",
-        "source",
-        "owner",
-        "tags",
-        None,
-        None,
-        "description",
+    assert [c["target"] or "-" for c in made["setup"]["columns"]] == REAL.split()
+    for n in range(1, 41):
+        await user(desk, f"nv{n:02}@congty.vn")
+    done = await desk.bring(path)
+    assert done["counts"]["created"] + done["counts"]["failed"] == 2000
+    assert done["counts"]["failed"] == 0, done["faults"]["nodes"][:5]
+    again = await desk.bring(path, mode="OVERWRITE")
+    assert tally(again) == {"unchanged": 2000}
+    for format_ in ("XLSX", "CSV"):
+        where = {"source": {"eq": "Website"}}
+        back = await exported(desk, tmp_path, where=where, format=format_, locale="vi")
+        third = await desk.bring(back, mode="OVERWRITE")
+        assert tally(third) == {"unchanged": third["counts"]["rows"]}, third["faults"]["nodes"][:5]
+        assert third["counts"]["rows"] > 100
+
+
+async def test_an_export_of_awkward_values_imports_again_without_a_change(desk: Importer, tmp_path: Path) -> None:
+    await desk.do(
+        FIELD,
+        input={"recordType": "Customer", "name": "colours", "kind": "CHOICES", "choices": ["Đỏ", "Xanh lá, đậm"]},
+    )
+    for name, kind in (("rate", "DECIMAL"), ("visitedAt", "DATETIME")):
+        await desk.do(FIELD, input={"recordType": "Customer", "name": name, "kind": kind})
+    awkward = [
+        {"name": "=1+1", "phone": "+84912345678", "taxCode": "0012345678", "tags": ["a, b", 'c"d', "é"]},
+        {"name": "@SUM(A1)", "phone": "0912 345 678", "description": "one\ntwo\n\n  three", "birthday": "1987-01-31"},
+        {"name": "Trần Văn Bé"[:4] + "a\u0302\u0301 \U0001f600", "email": "x@y.vn", "fax": "'007"},
+        {"name": "-5", "colours": ["DO", "XANH_LA_DAM"], "rate": "12.345"},
+        {"name": " spaced  out ", "rate": "99999999999.1234", "visitedAt": "2026-03-05T10:11:12.345678+00:00"},
+        {"name": "x" * 400, "description": "_x0041_ 1.000", "code": "0007", "website": "https://a.b/?c=d"},
     ]
+    ids = [await desk.customer(source="awkward", **{"kind": "PERSON", **values}) for values in awkward]
+    await desk.do(
+        "mutation($input: ContactCreateInput!) { contactCreate(input: $input) { userErrors { code } } }",
+        input={"customerId": ids[0], "name": "=cmd", "phones": ["+84 90", "091"], "birthday": "1999-12-31"},
+    )
+    assert len(ids) == len(awkward)
+    for format_ in ("XLSX", "CSV"):
+        path = await exported(desk, tmp_path, where={"source": {"eq": "awkward"}}, format=format_)
+        done = await desk.bring(path, mode="OVERWRITE")
+        assert tally(done) == {"unchanged": len(awkward)}, (format_, done["faults"]["nodes"])
+
+
+async def test_overwriting_touches_only_what_is_meant(desk: Importer, tmp_path: Path) -> None:
+    first = [["Mã KH", "Tên", "Email", "Nguồn", "Người liên hệ", "SĐT người liên hệ", "Người giới thiệu"]]
+    await desk.bring(book(tmp_path / "1.xlsx", [*first, ["O1", "Một", "a@b.vn", "Web", "Lan", "0901", None]]))
+    await desk.bring(book(tmp_path / "2.xlsx", [*first, ["O2", "Hai", "c@d.vn", "Web", None, None, "O1"]]))
+    rows = [*first, ["O1", None, None, None, None, "+84 901", "O2"], ["O2", "Hai mới", None, None, "Mai", None, "O3"]]
+    rows.append(["O3", "Ba", "c@d.vn", None, None, None, None])
+    made = await desk.upload(book(tmp_path / "3.xlsx", rows))
+    columns = [
+        {"column": 0, "target": "code"},
+        {"column": 1, "target": "name"},
+        {"column": 2, "target": "email", "checkDuplicates": True},
+        {"column": 3, "target": "source", "emptyClears": True},
+        {"column": 4, "target": "contact.name"},
+        {"column": 5, "target": "contact.phones"},
+        {"column": 6, "target": "referrer"},
+    ]
+    seen = await desk.preview(made["import"]["id"], mode="OVERWRITE", columns=columns)
+    found = {(f["row"], f["column"], f["code"]) for f in seen["faults"]["nodes"]}
+    assert found == {(3, "G", "NO_SUCH_REFERRER"), (4, "C", "ANOTHER_HAS_IT")}
+    await desk.start(made["import"]["id"])
+    one = await customer(desk, "O1")
+    assert (one["name"], one["email"], one["source"], one["referrer"]) == ("Một", "a@b.vn", None, {"code": "O2"})
+    assert [(c["name"], c["phones"]) for c in one["contacts"]["nodes"]] == [("Lan", ["0901"])]
+    two = await customer(desk, "O2")
+    assert (two["name"], two["source"], two["referrer"]["code"]) == ("Hai", "Web", "O1")
+
+
+async def test_owners_are_split_and_failed_rows_come_back(desk: Importer, tmp_path: Path) -> None:
+    owners = [await user(desk, f"split{n}") for n in range(3)]
+    rows = [["Mã KH", "Tên", "Phụ trách"], *([f"S{n}", f"Khách {n}", None] for n in range(8))]
+    rows[1][2], rows[4][1], rows[6][2] = "split2", None, "nobody at all"
+    done = await desk.bring(book(tmp_path / "s.xlsx", rows), ownerIds=owners, tags=["đợt 1"])
+    assert tally(done) == {"created": 6, "failed": 2}
+    found = [await customer(desk, f"S{n}") for n in range(8)]
+    assert [c and c["owner"]["login"] for c in found] == [
+        "split2", "split0", "split1", None, "split2", None, "split2", "split2",
+    ]  # fmt: skip
+    assert found[0]["tags"] == ["đợt 1"]
+    failed = tmp_path / "failed.xlsx"
+    failed.write_bytes(desk.file(done["failedFile"]["id"]).read_bytes())
+    made = await desk.upload(failed)
+    assert [c["target"] for c in made["setup"]["columns"]] == ["code", "name", "owner", None]
+    assert made["setup"]["columns"][3]["header"] == "Error"
+    assert made["setup"]["rowCount"] == 2
+
+
+async def test_duplicates_in_the_file_and_in_the_base(desk: Importer, tmp_path: Path) -> None:
+    await desk.customer("There", code="D0", phone="0987 111 222")
+    rows = [["Mã", "Tên", "Điện thoại"], ["D1", "A", 987111222], ["D2", "B", "+84 987 333 444"]]
+    rows += [["D3", "C", "0987.333.444"], ["D0", "D", None], ["D2", "E", None]]
+    columns = [{"column": n, "target": t} for n, t in enumerate(("code", "name", "phone"))]
+    columns[2]["checkDuplicates"] = True  # type: ignore[assignment]
+    done = await desk.bring(book(tmp_path / "d.xlsx", rows), columns=columns)
+    assert tally(done) == {"created": 1, "skipped": 2, "failed": 2}
+    faults = [(f["row"], f["column"], f["code"], f["skipped"]) for f in done["faults"]["nodes"]]
+    assert faults == [
+        (2, "C", "EXISTS", True),
+        (4, "C", "TWICE_IN_FILE", False),
+        (5, "A", "EXISTS", True),
+        (6, "A", "TWICE_IN_FILE", False),
+    ]
+
+
+async def test_groups_and_a_field_added_on_the_way(desk: Importer, tmp_path: Path) -> None:
+    make = "mutation($input: GroupCreateInput!) { groupCreate(input: $input) { group { id } } }"
+    north = (await desk.do(make, input={"name": "Miền Bắc"}))["group"]["id"]
+    await desk.do(make, input={"name": "Bán lẻ"})
+    rows = [["Mã KH", "Tên", "Nhóm", "Cỡ giày"], ["G1", "A", "bán lẻ", 42], ["G2", "B", "Không có", 43]]
+    made = await desk.upload(book(tmp_path / "g.xlsx", rows))
+    assert [c["target"] for c in made["setup"]["columns"]] == ["code", "name", "groups", None]
+    columns: list[dict[str, Any]] = [{"column": n, "target": t} for n, t in enumerate(("code", "name", "groups"))]
+    columns.append({"column": 3, "newField": {"name": "shoeSize", "label": "Cỡ giày", "kind": "INTEGER"}})
+    seen = await desk.preview(made["import"]["id"], columns=columns, groupIds=[north])
+    assert [(f["row"], f["column"], f["code"]) for f in seen["faults"]["nodes"]] == [(3, "C", "NO_SUCH_GROUP")]
+    await desk.start(made["import"]["id"])
+    found = await desk.do('{ customer(code: "G1") { shoeSize groups(orderBy: [{field: NAME}]) { nodes { name } } } }')
+    assert found == {"shoeSize": 42, "groups": {"nodes": [{"name": "Bán lẻ"}, {"name": "Miền Bắc"}]}}
+
+
+async def test_the_template_is_understood(desk: Importer, tmp_path: Path) -> None:
+    for locale in ("vi", "en"):
+        made = await desk.do(
+            "mutation($l: String) { importTemplate(input: {locale: $l}) { file { id name } userErrors { code } } }",
+            l=locale,
+        )
+        path = tmp_path / f"{locale}.xlsx"
+        path.write_bytes(desk.file(made["file"]["id"]).read_bytes())
+        setup = (await desk.upload(path))["setup"]
+        assert setup["rowCount"] == 0
+        assert all(c["target"] for c in setup["columns"]), [c for c in setup["columns"] if not c["target"]]

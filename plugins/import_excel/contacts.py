@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from core import ChangeSet, Row, Target
+from plugins.import_excel import alike
 from plugins.import_excel.convert import fold
 from plugins.import_excel.lines import Line
 from plugins.import_excel.targets import CONTACT
@@ -42,6 +43,7 @@ async def write(changes: ChangeSet, lines: Sequence[Line], created: Collection[U
         paths = [("rows", line.row, _goal(number)) for line, number, _ in new]
         await changes.create(CONTACT, [values for *_, values in new], lambda i: paths[i])
     seen: list[Row] = []
+    record = changes.policy.catalog[CONTACT]
 
     def patch(row: Row) -> Mapping[str, Any]:
         _, _, values = patches[row.id]  # type: ignore[index]
@@ -50,8 +52,8 @@ async def write(changes: ChangeSet, lines: Sequence[Line], created: Collection[U
         if phones:
             kept = (row.before or {}).get("phones") or []
             known = {_digits(p) for p in kept}
-            return {**values, "phones": [*kept, *(p for p in phones if _digits(p) not in known)]}
-        return values
+            values = {**values, "phones": [*kept, *(p for p in phones if _digits(p) not in known)]}
+        return alike.changed(record, row.before or {}, values)
 
     if patches:
         targets = {i: ("rows", line.row, _goal(number)) for i, (line, number, _) in patches.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -132,11 +133,18 @@ def _dialled(digits: str) -> str:
 
 
 def _several(cell: Any, options: Options) -> list[str]:
-    parts = [p.strip() for p in _SPLIT.split(cell)] if isinstance(cell, str) else [_plain(cell, options)]
+    parts = _parts(cell) if isinstance(cell, str) else [_plain(cell, options)]
     parts = list(dict.fromkeys(p for p in parts if p))
     if not options.choices:
         return parts
     return list(dict.fromkeys(_choice(part, options) for part in parts))
+
+
+def _parts(cell: str) -> list[str]:
+    """The values of a cell that holds several; one in quotation marks is taken as it is."""
+    if '"' not in cell:
+        return [p.strip() for p in _SPLIT.split(cell)]
+    return [p.strip() for row in csv.reader([cell], skipinitialspace=True) for p in row]
 
 
 def _choice(cell: Any, options: Options) -> str:

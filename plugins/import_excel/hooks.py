@@ -10,6 +10,8 @@ from plugins.import_excel import access
 from plugins.import_excel.codes import CODES
 from plugins.import_excel.commands import OBJECTS
 from plugins.import_excel.commands import mutations as made
+from plugins.import_excel.downloads import mutations as downloads
+from plugins.import_excel.export import FORMAT, JOB
 from plugins.import_excel.queries import QUERIES
 from plugins.import_excel.records import IMPORT, IMPORT_FAULT, MODE
 from plugins.import_excel.settings import Settings
@@ -25,7 +27,7 @@ def record_types() -> Sequence[RecordType]:
 @hookimpl
 def object_types() -> Sequence[ObjectType | InputType | EnumType]:
     """What a file was understood to be, and how it is mapped."""
-    return MODE, *OBJECTS
+    return MODE, FORMAT, *OBJECTS
 
 
 @hookimpl
@@ -43,13 +45,13 @@ def queries() -> Sequence[Query]:
 @hookimpl
 def mutations(settings: Settings) -> Sequence[Mutation]:
     """Upload, map, preview, start, undo; export and template."""
-    return made(settings)
+    return *made(settings), *downloads(settings)
 
 
 @hookimpl
 def jobs() -> Sequence[JobType]:
     """Preview, import, undo and export."""
-    return JOBS
+    return *JOBS, JOB
 
 
 @hookimpl

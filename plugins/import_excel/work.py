@@ -100,17 +100,18 @@ async def preview(job: JobContext) -> Mapping[str, Any]:
     total = max(found.row["row_count"], 1)
     writer = await found.writer(found.row["row_count"])
     counts: dict[str, int] = {}
-    given = 0
+    kept = 0
     for attempt in range(ATTEMPTS):
         counts = dict.fromkeys(KINDS, 0)
         async with job.database.transaction(job.workspace) as connection:
             await connection.execute("delete from import_fault where import_id = $1", found.id)
         try:
             async with job.change_set("importPreview", source="IMPORT", skip_failed=True) as changes:
-                position = given = 0
+                position = given = kept = 0
                 while staged := await found.staged(changes.connection, position):
                     outcome = await writer.batch(changes, staged, given)
                     given += outcome.shared
+                    kept += outcome.kept
                     position = staged[-1][0]
                     for kind, n in outcome.counts.items():
                         counts[kind] += n
@@ -125,7 +126,7 @@ async def preview(job: JobContext) -> Mapping[str, Any]:
             if attempt == ATTEMPTS - 1:
                 raise
             await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - no secret
-    shown = {"rows": found.row["row_count"], **counts, "shared": given}
+    shown = {"rows": found.row["row_count"], **counts, "shared": kept}
     await found.set(preview=shown, state="PREVIEWED", failed_file_id=await found.failed_rows())
     return shown
 

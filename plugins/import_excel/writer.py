@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from core import ChangeSet, Row, Target, UserError, new_id
-from plugins.import_excel import contacts, groups, matches
+from plugins.import_excel import alike, contacts, groups, matches
 from plugins.import_excel.faults import RowFault, fault, told
 from plugins.import_excel.lines import Line, Reader, shared
 from plugins.import_excel.targets import CUSTOMER, OWNER
@@ -19,11 +19,15 @@ Staged = Sequence[tuple[int, list[Any]]]
 
 @dataclass
 class Outcome:
-    """What became of a batch: counts by kind, faults, and how many of its rows were given to one of the owners."""
+    """What became of a batch: counts by kind, and faults.
+
+    `shared` is how many rows were given to one of the owners in turn, `kept` how many of these were sound to the end.
+    """
 
     counts: dict[str, int]
     faults: list[RowFault]
     shared: int = 0
+    kept: int = 0
 
 
 class Again(Exception):
@@ -95,7 +99,8 @@ class Writer:
         updated = sum(not n.faults and n.id in changed for n in old)
         unchanged = len(lines) - failed - skipped - made - updated
         counts = {"created": made, "updated": updated, "unchanged": unchanged, "skipped": skipped, "failed": failed}
-        return Outcome(counts, [f for n in lines for f in n.faults], given)
+        kept = sum(not n.faults for n in given)
+        return Outcome(counts, [f for n in lines for f in n.faults], len(given), kept)
 
     async def _meet(self, changes: ChangeSet, lines: Sequence[Line]) -> dict[UUID, UUID | None]:
         """Find the customers that rows mean; returns the owner of each."""
@@ -150,9 +155,13 @@ class Writer:
             fault(self.reader.locale, line.row, code, index, goal, value, skipped=skipped, column=label, value=value)
         )
 
-    def _own(self, changes: ChangeSet, lines: Sequence[Line], position: int) -> int:
-        """Give rows their owner: the actor, else who the cell names, else one of those chosen, in turn of the rows."""
-        plan, given = self.reader.plan, 0
+    def _own(self, changes: ChangeSet, lines: Sequence[Line], position: int) -> list[Line]:
+        """Give rows their owner: the actor, else whom the cell names, else one of those chosen, in turn of the rows.
+
+        Returns the rows of the last kind, but for those that are known to be refused.
+        """
+        plan = self.reader.plan
+        given: list[Line] = []
         actor = changes.context.actor.user_id
         for line in lines:
             if line.faults:
@@ -161,8 +170,8 @@ class Writer:
                 line.values["ownerId"] = str(actor)
             elif plan.owners and line.values.get("ownerId") is None:
                 if line.row not in self.known_bad:
-                    line.values["ownerId"] = shared(self.to_share, plan.owners, position + given)
-                    given += 1
+                    line.values["ownerId"] = shared(self.to_share, plan.owners, position + len(given))
+                    given.append(line)
                 else:
                     line.values["ownerId"] = plan.owners[-1]
         return given
@@ -218,6 +227,7 @@ class Writer:
         """Change customers that exist; those whose owner changes need the permission to transfer them."""
         seen: dict[UUID, Row] = {}
         by_id = {n.id: n for n in lines if n.id is not None}
+        record = changes.policy.catalog[CUSTOMER]
         moves = {
             i
             for i, n in by_id.items()
@@ -237,7 +247,7 @@ class Writer:
                 wanted["tags"] = _united(
                     wanted["tags"] if "tags" in wanted else before.get("tags"), self.reader.plan.tags
                 )
-            return wanted
+            return alike.changed(record, before, wanted)
 
         for ids, actions in ((by_id.keys() - moves, ("update",)), (moves, ("update", "transfer"))):
             if ids:
