@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import chain
@@ -34,7 +35,7 @@ COUNTS = """{
   opportunitiesAggregate { count }
   usersAggregate { count }
   teamsAggregate { count }
-  changeSetsAggregate { count }
+  changeSetsAggregate(where: {source: {eq: IMPORT}}) { count }
 }"""
 SIGN_IN = """mutation ($login: String!, $password: String!) {
   login(input: {login: $login, password: $password}) { accessToken user { roles } userErrors { code } }
@@ -109,6 +110,19 @@ def test_nobody_is_there_twice_from_the_first_start_on(demo: Demo) -> None:
     assert error["customerName"] == there["name"]
 
 
+def test_tiers_are_given_to_whoever_bought_enough(demo: Demo) -> None:
+    query = "{ tiers { nodes { name discountPercent ruleProblem customers(first: 1) { totalCount } } } }"
+    end = time.monotonic() + 60
+    while True:  # by a job, after the first answers
+        found = demo.ask(query, role="salesperson")["data"]["tiers"]["nodes"]
+        if all(t["customers"]["totalCount"] for t in found) or time.monotonic() > end:
+            break
+        time.sleep(0.2)
+    assert [t["name"] for t in found] == ["Kim cương", "Vàng", "Bạc", "Đồng"]
+    assert all(t["ruleProblem"] is None for t in found)
+    assert all(t["customers"]["totalCount"] for t in found)
+
+
 def test_dates_are_the_generators_and_changes_are_journaled_as_imports(demo: Demo) -> None:
     oldest = demo.ask(
         """{ customer(code: "KH0000001") { createdAt updatedAt history { nodes { action source at } } } }"""
@@ -160,9 +174,9 @@ def test_a_killed_load_goes_on_and_a_second_start_loads_nothing(own: Demo) -> No
     assert own.stop(signal.SIGKILL) == -signal.SIGKILL
     own.serve()
     first = counts(own)
-    # One for users and teams, one for each thousand: none was done twice, none was left out.
+    # One for users and teams, one for each thousand, one for tiers: none was done twice, none was left out.
     assert first["customersAggregate"] == 3_000
-    assert first["changeSetsAggregate"] == 6  # and one for each plugin, which gave its permissions
+    assert first["changeSetsAggregate"] == 5
     accounts = own.file.read_text()
     assert own.stop(signal.SIGINT) == 0
     assert servers(own.folder) == []

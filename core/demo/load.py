@@ -19,6 +19,7 @@ from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.database import Database
 from core.demo.generate import DemoData, generate
 from core.demo.shapes import Customer, Opportunity, Role
+from core.demo.tiers import tiers
 from core.errors import ConfigError, DatabaseError
 from core.grants import SYSTEM
 from core.passwords import set_password
@@ -35,6 +36,8 @@ KEY_NAME = "demo"
 
 #: The record types of customer groups, which a plugin brings.
 GROUP, MEMBER = "Group", "GroupMember"
+#: That of tiers, which another brings.
+TIER = "Tier"
 
 #: The record type of criteria for duplicates, which a plugin brings, and those that the demo has.
 CRITERION = "DuplicateCriterion"
@@ -147,6 +150,8 @@ class Loader:
                 await self._hooks.announce("committed", change_set=committed)
             at = after
             report(at)
+        if TIER in self._catalog:
+            await self._tiers()
         await self._settle()
         return at
 
@@ -208,6 +213,19 @@ class Loader:
             read = {"recordType": GROUP, "action": "read", "scope": "ALL"}
             await changes.create("PermissionGrant", ({"roleId": id_, **read} for id_ in others))
         await changes.finish()
+
+    async def _tiers(self) -> None:
+        """Tiers come last: who has which is found for all customers at once, by a job."""
+        async with self._database.transaction(self._workspace) as connection:
+            table = quote(self._catalog[TIER].type.tablename)
+            if not await connection.fetchval(f"select exists (select from {table})"):
+                changes = self._changes(connection, "demoTiers")
+                await changes.create(TIER, tiers())
+                roles = await connection.fetch("select id, name from role")
+                read = {"recordType": TIER, "action": "read", "scope": "ALL"}
+                others = ({"roleId": r["id"], **read} for r in roles if r["name"] != ROLES["admin"])
+                await changes.create("PermissionGrant", others)
+                await changes.finish()
 
     @property
     def _grouped(self) -> bool:
