@@ -75,6 +75,23 @@ def weakness(password: str, login: str) -> str | None:
     return None
 
 
+#: What a change set would have written of a new user and his roles.
+_JOURNAL = """
+with made as (
+    insert into change_set (id, at, actor_kind, source, operation, counts)
+    values ($1, now(), 'SYSTEM', 'COMMAND', 'userCreate',
+            jsonb_build_object('created', $3::integer, 'updated', 0, 'deleted', 0, 'restored', 0))
+)
+insert into change (change_set_id, record_type, record_id, action, version, after)
+select $1, 'User', id, 'CREATE', version, jsonb_strip_nulls(jsonb_build_object('login', login, 'displayName',
+       display_name, 'email', email, 'locale', locale, 'timeZone', time_zone, 'active', active))
+from app_user where id = $2
+union all
+select $1, 'UserRole', id, 'CREATE', 1, jsonb_build_object('userId', user_id, 'roleId', role_id)
+from user_role where user_id = $2
+"""
+
+
 async def create_user(
     connection: asyncpg.Connection,
     login: str,
@@ -86,7 +103,7 @@ async def create_user(
     locale: str = "vi",
     time_zone: str | None = None,
 ) -> UUID:
-    """Make a user with his roles, as the command line does, in the caller's transaction; returns his id.
+    """Make a user with his roles, as the command line does, in the caller's transaction and journaled; returns his id.
 
     Without a password he cannot sign in yet. Raises BadInput for a login that is empty or taken, a role that
     does not exist, or a password that may not be used.
@@ -111,6 +128,7 @@ async def create_user(
     await connection.executemany(
         "insert into user_role (id, user_id, role_id) values ($1, $2, $3)", [(new_id(), id_, r["id"]) for r in roles]
     )
+    await connection.execute(_JOURNAL, new_id(), id_, len(roles) + 1)
     return id_
 
 

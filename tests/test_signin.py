@@ -681,6 +681,16 @@ async def test_create_user(desk: Desk) -> None:
     assert tuple(row) == ("Em", "Em", "em@example.com", "en", True, None)
     assert (await desk.row("select count(*) from user_role where user_id = $1", id_))[0] == 2
     assert codes(await desk.login("em", "")) == ["INVALID_CREDENTIALS"]
+    after = await desk.row("select after, version from change where record_id = $1 and action = 'CREATE'", id_)
+    values = {"login": "Em", "displayName": "Em", "email": "em@example.com", "locale": "en", "active": True}
+    assert tuple(after) == (values, 1)
+    journal = await desk.row(
+        "select s.source, s.operation, s.counts->'created', array_agg(c.record_type order by c.id) from change_set s "
+        "join change c on c.change_set_id = s.id "
+        "where s.id = (select change_set_id from change where record_id = $1) group by s.id",
+        id_,
+    )
+    assert tuple(journal) == ("COMMAND", "userCreate", 3, ["User", "UserRole", "UserRole"])
 
 
 async def test_set_password(desk: Desk) -> None:

@@ -29,6 +29,7 @@ SOURCE = EnumType(
         "IMPORT": "An import from a file.",
         "RULE": "A rule, such as a tier's or a pool's.",
         "JOB": "Work in the background.",
+        "COMMAND": "A command on the server.",
         "UNDO": "The undoing of another change set.",
     },
 )
