@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from core import tracing
 from core.actors import find_actor
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.database import Database
@@ -124,7 +125,8 @@ class Attempts:
         except ClientError as error:
             return _Outcome("FAILED", error=error.message)
         try:
-            return _Outcome("DONE", await self._run(job))
+            with tracing.span("job", crm__workspace=order.workspace.slug, crm__job__kind=row["kind"]):
+                return _Outcome("DONE", await self._run(job))
         except _BrokenOff as broken:
             if broken.ending is Ending.LOST:
                 return None

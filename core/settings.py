@@ -119,6 +119,11 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is logged")
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people")
+    otlp_endpoint: str | None = Field(
+        None,
+        description="OpenTelemetry collector to send spans to, such as http://localhost:4318; needs the extra otel",
+    )
+    otlp_service: str = Field("headless-crm", description="The service that spans are told to come from")
     metrics_token: SecretStr | None = Field(
         None, description="Bearer token for /metrics and the parts of /readyz; none lets in this machine only"
     )

@@ -18,11 +18,16 @@ def worker(
     concurrency: Annotated[int, typer.Option(min=2, help="Jobs done at the same time.")] = 4,
 ) -> None:
     """Do background jobs until Ctrl-C or SIGTERM; any number of workers may run, on any machine."""
+    from core import tracing
     from core.log import configure
 
     settings = load_settings()
     configure(settings)
-    run(_work(settings, concurrency))
+    tracing.start(settings)
+    try:
+        run(_work(settings, concurrency))
+    finally:
+        tracing.stop()
 
 
 async def _work(settings: Settings, concurrency: int) -> None:

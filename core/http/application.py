@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from core import tracing
 from core.http.downloads import Downloads
 from core.http.endpoint import Endpoint
 from core.http.gauges import Gauges
@@ -66,6 +68,7 @@ class Application:
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        tracing.start(self.settings)
         services = self.services = await self._open(self.settings)
         gauges = Gauges(services)
         sharing = Sharing(services.metrics, self.settings.metrics_dir, gauges.process)
@@ -80,6 +83,7 @@ class Application:
             await sharing.close()
             await services.close()
             self.services = None
+            await asyncio.to_thread(tracing.stop)
 
 
 class _Static(StaticFiles):

@@ -141,7 +141,7 @@ class Endpoint:
             exchange.request_id,
             language(spoken.decode("latin-1"), actor.locale) if spoken else actor.locale,
             client=client,
-            extra=services.at_hand,
+            extra=self._extra(exchange),
         )
         try:
             if exchange.content_type == MULTIPART and exchange.method == "POST":
@@ -166,6 +166,11 @@ class Endpoint:
         exchange.kind, exchange.operation = answer.kind, answer.operation
         exchange.codes, exchange.statements = answer.codes, answer.statements
         return answer
+
+    def _extra(self, exchange: Exchange) -> dict[str, Any]:
+        found = self._services.at_hand
+        traceparent = exchange.headers.get(b"traceparent")
+        return found if traceparent is None else {**found, "traceparent": traceparent.decode("latin-1")}
 
     @staticmethod
     def _status(exchange: Exchange, answer: Answer) -> int:

@@ -11,6 +11,7 @@ import asyncpg
 from graphql import FieldNode, GraphQLError
 from structlog.contextvars import bound_contextvars
 
+from core import tracing
 from core.context import RequestContext
 from core.errors import ClientError, DatabaseError, Unauthenticated
 from core.events.subscription import Renew, Subscription
@@ -58,8 +59,21 @@ class Runner:
         `renew` looks up the actor anew, for as long as a subscription lasts; None where none can be answered.
         `refused` is why the token that came with it is not good: raised unless the operation has no use for one.
         """
-        with bound_contextvars(request_id=context.request_id, workspace=context.workspace.slug):
-            return await self._run(context, parameters, queries_only, refused, renew)
+        slug = context.workspace.slug
+        with (
+            bound_contextvars(request_id=context.request_id, workspace=slug),
+            tracing.request(context.extra.get("traceparent", ""), crm__workspace=slug) as span,
+        ):
+            try:
+                answer = await self._run(context, parameters, queries_only, refused, renew)
+            except (Refusal, ClientError) as error:
+                tracing.tell(span, codes=(error.code,))
+                raise
+            if isinstance(answer, Answer):
+                tracing.tell(span, answer.kind, answer.operation, answer.codes)
+            else:
+                tracing.tell(span, "subscription", parameters.operation or "")
+            return answer
 
     async def _run(
         self,
@@ -91,7 +105,8 @@ class Runner:
 
         async def fetch(text: str, values: Sequence[Any]) -> bytes | None:
             began = time.perf_counter()
-            found: bytes | None = await pool.fetchval(text, *values)
+            with tracing.statement(text):
+                found: bytes | None = await pool.fetchval(text, *values)
             STATEMENTS.observe(time.perf_counter() - began)
             return found
 

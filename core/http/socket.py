@@ -96,6 +96,7 @@ class Socket:
         self._workspace = workspace
         self._client = scope["client"][0] if scope.get("client") else ""
         self._spoken = headers.get(b"accept-language", b"").decode("latin-1")
+        self._traceparent = headers.get(b"traceparent", b"").decode("latin-1")
         self._authorization = headers.get(b"authorization", b"").decode("latin-1")
         self._send = send
         self._token = ""
@@ -203,7 +204,7 @@ class Socket:
                 request_id,
                 language(self._spoken, actor.locale),
                 client=self._client,
-                extra=self._services.at_hand,
+                extra={**self._services.at_hand, "traceparent": self._traceparent},
             )
             answer = await self._runner.run(context, from_object(payload), renew=self._renew)
             if isinstance(answer, Subscription):

@@ -15,6 +15,7 @@ from graphql import GraphQLError, GraphQLObjectType
 from graphql.execution import Executor, execute
 from graphql.execution.values import get_argument_values
 
+from core import tracing
 from core.arguments import Argument
 from core.context import RequestContext
 from core.errors import BadInput, ClientError, LimitExceeded, PluginFailed, TookTooLong, Unauthenticated
@@ -205,7 +206,8 @@ async def _query(running: Running, operation: Operation) -> Answer:
         if any(compile_ is None for _, compile_ in roots):
             return await _mixed(running, operation, [(k, c) for k, c in roots if c is not None])
         _demand_signed_in(running.context)
-        plan = running.reader().read([(k, c) for k, c in roots if c is not None])
+        with tracing.span("plan"):
+            plan = running.reader().read([(k, c) for k, c in roots if c is not None])
         operation.keep(key, plan)
     else:
         _demand_signed_in(running.context)

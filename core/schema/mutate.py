@@ -18,7 +18,7 @@ import structlog
 from graphql import GraphQLObjectType, print_ast
 from graphql.execution.values import get_argument_values
 
-from core import meters
+from core import meters, tracing
 from core.arguments import Argument, argument_of
 from core.changes import ACCESS, ChangeSet, Committed
 from core.errors import BadInput, IdempotencyConflict, Refused, Unauthenticated, UserError
@@ -62,7 +62,8 @@ def _in_turn(connection: Any) -> Fetch:
 
     async def fetch(text: str, values: Sequence[Any]) -> Any:
         async with turn:
-            return await connection.fetchval(text, *values)
+            with tracing.statement(text):
+                return await connection.fetchval(text, *values)
 
     return fetch
 
@@ -89,7 +90,10 @@ class Mutator:
                 prepared = await mutation.before(Prelude(values, running.context, running.policy, self.begin))
 
             async def once() -> Any:
-                return await self._once(executor, running, mutation, definition, details, info, path, given, prepared)
+                with tracing.span("change set", crm__mutation=mutation.name):
+                    return await self._once(
+                        executor, running, mutation, definition, details, info, path, given, prepared
+                    )
 
             async with _turn(running, given.get("idempotencyKey")):
                 done = await _repeated(once)
