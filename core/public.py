@@ -87,6 +87,7 @@ from core.schema.where import condition as where_condition
 from core.schema.where import uuid_or_none
 from core.sql import Statement, quote
 from core.targets import image_sql
+from core.turned import turning
 from core.undo import undo as undo_change_set
 
 __all__ = [
@@ -199,6 +200,7 @@ __all__ = [
     "stored_condition",
     "system_policy",
     "text",
+    "turning",
     "undo_change_set",
     "uuid_or_none",
     "where_condition",
