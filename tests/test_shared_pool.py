@@ -112,7 +112,7 @@ async def run_job(desk: Desk, kind: str, now: datetime | None = None, **given: A
     )
     job = _Later(
         id_, job_types(composition.hooks)[kind], context, composition.policy(desk.system.grants), composition.hooks,
-        given, desk.database, started,
+        composition, given, desk.database, started,
     )  # fmt: skip
     job.at = now
     return await job.type.run(job)

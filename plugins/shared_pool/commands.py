@@ -18,6 +18,7 @@ from core import (
     Refused,
     Target,
     UserError,
+    bulk_size,
     bulk_target,
     constant,
     one_target,
@@ -146,6 +147,7 @@ MUTATIONS = (
         _PAYLOAD,
         "Customer",
         "share",
+        size=bulk_size("Customer", "share"),
     ),
     Mutation(
         "customersPoolRemove",
@@ -155,6 +157,7 @@ MUTATIONS = (
         _PAYLOAD,
         "Customer",
         "share",
+        size=bulk_size("Customer", "share"),
     ),
     Mutation(
         "poolTeamsSet",

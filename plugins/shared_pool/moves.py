@@ -128,7 +128,7 @@ async def _delete(own: ChangeSet, record: str, pool: UUID, customers: Sequence[U
 
 async def rules(changes: ChangeSet) -> list[PoolRule]:
     """The pools whose rules are on, as the transaction sees them."""
-    return await BOOK.read(changes.connection, changes.context.workspace, changes.policy.catalog, changes.hooks)
+    return await BOOK.read(changes)
 
 
 async def follow(
