@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from core.context import Workspace
+from core.changes import ChangeSet
+from core.context import RequestContext, Workspace
 from core.contributions import FeatureSet, compose
 from core.customfields import CustomField, parse_choice
 from core.database import Database
@@ -17,6 +18,7 @@ from core.features import Features
 from core.grants import Reach
 from core.plugins import PluginRegistry
 from core.rows import new_id
+from core.targets import Target
 from tests.conftest import NewWorkspace
 from tests.switching import Desk, actor
 
@@ -365,3 +367,22 @@ def test_a_custom_field_that_core_took_over_is_left_out() -> None:
 )
 def test_a_choice_has_a_value_and_a_label(choice: str, expected: tuple[str, str]) -> None:
     assert parse_choice(choice) == expected
+
+
+async def test_a_process_that_lags_behind_keeps_values_it_has_not_heard_of(empty: Desk) -> None:
+    await empty.do(CREATE, input={"recordType": "Customer", "name": "known", "kind": "TEXT"})
+    await empty.features.refresh(empty.workspace)
+    behind = await empty.features.composition(empty.workspace)
+    await empty.do(CREATE, input={"recordType": "Customer", "name": "brandNew", "kind": "TEXT"})
+    await empty.features.refresh(empty.workspace)
+    made = await create(empty, known="a", brandNew="b")
+    id_ = UUID(made["customer"]["id"])
+    context = RequestContext(empty.workspace, empty.system)
+    for value in ("c", None):
+        async with empty.database.transaction(empty.workspace) as connection:
+            changes = ChangeSet(connection, context, behind.policy(empty.system.grants), behind.hooks)
+            await changes.update("Customer", Target(ids=(id_,)), {"known": value})
+            await changes.finish()
+        found = await empty.do("query($id: ID!) { customer(id: $id) { known brandNew } }", id=str(id_))
+        assert found == {"known": value, "brandNew": "b"}
+    assert len(await empty.fetch("select custom from customer where id = $1", id_)) == 1  # no nulls are kept
