@@ -146,6 +146,9 @@ class ChangeSet:
             if self._owner_field(record) in uniform and "transfer" in record.type.actions:
                 actions = (*actions, "transfer")
         found: list[UUID] = []
+        # The same values fit, or do not, for every row alike; faults are told row by row.
+        once = None if uniform is None else normalise(record, uniform, Row(new_id(), None, None), self.context.locale)
+        settled = once[0] if once is not None and not once[1] else None
         async for rows in locked(self, record, target, actions):
             faults: list[Fault] = []
             changed: list[Row] = []
@@ -153,12 +156,15 @@ class ChangeSet:
                 if expected_version is not None and row.version != expected_version:
                     faults.append(self._stale(record, row, expected_version))
                     continue
-                wanted = uniform if uniform is not None else values(row)  # type: ignore[operator]
-                if uniform is None:
-                    self._demand_writable(record, wanted, actions=actions)
-                new, problems = normalise(record, wanted, row, self.context.locale)
-                faults += problems
-                self._apply(record, row, new)
+                if settled is not None:
+                    self._apply(record, row, settled)
+                else:
+                    wanted = uniform if uniform is not None else values(row)  # type: ignore[operator]
+                    if uniform is None:
+                        self._demand_writable(record, wanted, actions=actions)
+                    new, problems = normalise(record, wanted, row, self.context.locale)
+                    faults += problems
+                    self._apply(record, row, new)
                 if row.changed:
                     changed.append(row)
             await self._write(record, "update", changed, faults)
