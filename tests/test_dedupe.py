@@ -222,6 +222,28 @@ async def test_of_fifty_who_create_one_phone_at_once_one_succeeds(desk: Desk) ->
     assert await desk.fetch("select count(*) from customer where phone = '0912633920'") == 1
 
 
+async def test_bulk_and_single_creates_fight_over_the_same_phones(desk: Desk) -> None:
+    await criterion(desk, "phone")
+    phones = [f"09126{i:05}" for i in range(60)]
+
+    async def bulk(mine: list[str]) -> tuple[int, int, int]:
+        records = [{"kind": "PERSON", "name": "Bulk", "phone": p} for p in mine]
+        done = await desk.do(BULK, input={"records": records, "errorPolicy": "SKIP_FAILED"})
+        assert all(e["__typename"] == "DuplicateError" for e in done["userErrors"]), done["userErrors"]
+        return done["counts"]["created"], done["counts"]["skipped"], len(mine)
+
+    async def single(phone: str) -> tuple[int, int, int]:
+        done = await create(desk, name="Single", phone=phone)
+        assert all(e["__typename"] == "DuplicateError" for e in done["userErrors"]), done["userErrors"]
+        return bool(done["customer"]), len(done["userErrors"]), 1
+
+    answers = await asyncio.gather(bulk(phones), bulk(phones[::-1]), *(single(p) for p in phones[::3]))
+    assert all(created + refused == rows for created, refused, rows in answers)
+    assert sum(created for created, _, _ in answers) == len(phones)
+    assert await desk.fetch("select count(*) from customer") == len(phones)
+    assert await desk.fetch("select count(distinct key) from dedupe_key") == len(phones)
+
+
 async def test_pairs_that_are_dismissed_are_neither_blocked_nor_reported(desk: Desk) -> None:
     phone = await criterion(desk, "phone")
     a, b = await desk.customer("A", phone="0912633920"), await desk.customer("B")

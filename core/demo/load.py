@@ -209,9 +209,11 @@ class Loader:
         await changes.create("TeamMember", members)
         if self._grouped:
             await changes.create(GROUP, (_camel(group, drop=set()) for group in data.groups))
-            others = [id_ for name, id_ in roles.items() if name != ROLES["admin"]]
-            read = {"recordType": GROUP, "action": "read", "scope": "ALL"}
-            await changes.create("PermissionGrant", ({"roleId": id_, **read} for id_ in others))
+        others = [id_ for name, id_ in roles.items() if name != ROLES["admin"]]
+        for record in (GROUP, CRITERION):
+            if record in self._catalog:
+                read = {"recordType": record, "action": "read", "scope": "ALL"}
+                await changes.create("PermissionGrant", [{"roleId": id_, **read} for id_ in others])
         await changes.finish()
 
     async def _tiers(self) -> None:

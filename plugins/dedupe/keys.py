@@ -110,6 +110,7 @@ class Hit:
 
 #: The criteria that a workspace had last: a guess, which every look-up proves or corrects.
 _GUESSES: dict[UUID, bytes] = {}
+_MOST_GUESSES = 10_000
 
 
 def rules_of(workspace: Workspace, settings: Settings, source: bytes | None = None) -> Rules:
@@ -117,6 +118,8 @@ def rules_of(workspace: Workspace, settings: Settings, source: bytes | None = No
     if source is None:
         source = _GUESSES.get(workspace.id, b"[]")
     else:
+        if len(_GUESSES) > _MOST_GUESSES:
+            _GUESSES.clear()
         _GUESSES[workspace.id] = source
     return Rules(source, read_criteria(source), Normaliser.of(settings, workspace.country))
 
@@ -217,7 +220,8 @@ async def _leave_out_moving(
 
 def remember(changes: ChangeSet, held: Iterable[Held]) -> None:
     """Keep what a check has found until the rows are written."""
-    changes.memory.setdefault(MEMORY, {}).update({h.row.id: h for h in held})
+    # Whoever finds nothing here, because other rows were checked meanwhile, makes his keys anew.
+    changes.memory[MEMORY] = {h.row.id: h for h in held}
 
 
 async def keep(batch: Batch, changes: ChangeSet, settings: Settings) -> None:
