@@ -150,12 +150,14 @@ def _day(text: str) -> str | None:
 
 def vietnamese(workbook: Path, truth: Path) -> tuple[list[dict[str, Any]], Pairs]:
     """The customers of the Vietnamese workbook, and which of them are one; who is one with a third, too."""
-    sheet = openpyxl.load_workbook(workbook, read_only=True).worksheets[0]
+    book = openpyxl.load_workbook(workbook, read_only=True)
+    sheet = book.worksheets[0]
     fields = ("code", "name", "phone", "email", "taxCode", "birthday", "officeAddress", "district", "province")
     customers = []
     for row in sheet.iter_rows(min_row=2, max_col=len(fields), values_only=True):
         values = dict(zip(fields, row, strict=True))
         customers.append({"kind": "PERSON", **{k: _text(v) for k, v in values.items() if v}})
+    book.close()
     same: dict[str, set[str]] = {}
     with truth.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):

@@ -44,7 +44,8 @@ async def test_vietnamese_customers(shop: Shop) -> None:
     await shop.load(customers)
     phone, email, tax = [Quality.of(await shop.same(f), truth) for f in ("phone", "email", "taxCode")]
     fuzzy = Quality.of(codes(await shop.candidates()), truth)
-    assert (phone.precision, phone.recall) == (1.0, 1.0)
+    assert phone.recall == 1.0
+    assert phone.precision > 0.98, str(phone)
     assert email.precision == tax.precision == 1.0
     assert fuzzy.recall == 1.0, str(fuzzy)
     assert fuzzy.precision > 0.95, str(fuzzy)

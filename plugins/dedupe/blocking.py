@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
@@ -16,10 +16,19 @@ LARGEST = 60
 def pairs(profiles: Sequence[Profile]) -> set[tuple[int, int]]:
     """The places of customers that share at least one trait."""
     blocks: dict[str, list[int]] = defaultdict(list)
-    for i, profile in enumerate(profiles):
-        for trait in set(traits(profile)):
+    trigrams = [_trigrams(str(p.meant.get("name", ""))) for p in profiles]
+    common = Counter(trigram for some in trigrams for trigram in some)
+    for i, (profile, some) in enumerate(zip(profiles, trigrams, strict=True)):
+        # Two names that have half of their trigrams in common share one of the rarer half.
+        rare = sorted(some, key=lambda t: (common[t], t))[: len(some) // 2 + 1]
+        for trait in {*traits(profile), *rare}:
             blocks[trait].append(i)
     return {pair for some in blocks.values() if 1 < len(some) <= LARGEST for pair in combinations(some, 2)}
+
+
+def _trigrams(name: str) -> set[str]:
+    """The trigrams of the words of a name, as pg_trgm takes them."""
+    return {padded[i : i + 3] for word in name.split() for padded in (f"  {word} ",) for i in range(len(padded) - 2)}
 
 
 def traits(profile: Profile) -> Iterator[str]:

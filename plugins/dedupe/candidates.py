@@ -17,7 +17,6 @@ from core import (
     LimitExceeded,
     Member,
     ObjectType,
-    Policy,
     Query,
     Records,
     quote,
@@ -121,9 +120,9 @@ def _scored(pairs: Iterable[tuple[Profile, Profile]], threshold: float, after: P
     """The pairs that reach a score and come after a place, best first."""
     found = []
     for one, other in pairs:
-        score, evidence = compare(one, other)
-        if score >= threshold and (after is None or (-score, one.id, other.id) > after):
-            found.append((score, one, other, evidence))
+        compared = compare(one, other, threshold)
+        if compared and (after is None or (-compared[0], one.id, other.id) > after):
+            found.append((compared[0], one, other, compared[1]))
     return sorted(found, key=lambda p: (-p[0], p[1].id, p[2].id))
 
 
@@ -157,18 +156,7 @@ async def _among(ask: Ask, normaliser: Normaliser, limit: int) -> list[tuple[Pro
     if len(profiles) > limit:
         raise LimitExceeded(f"more than {limit} customers satisfy the condition: narrow it")
     places = await asyncio.to_thread(blocking.pairs, profiles)
-    if _may(ask.policy, "name"):
-        by_id = {p.id: i for i, p in enumerate(profiles)}
-        places |= {(by_id[a], by_id[b]) for a, b in await _like_names(ask, list(by_id))}
     return [(profiles[i], profiles[j]) for i, j in sorted(places)]
-
-
-async def _like_names(ask: Ask, ids: Sequence[str]) -> Any:
-    """Pairs of customers with like names, by trigrams, the older one first."""
-    statement = """select coalesce(json_agg(json_build_array(a.id, b.id)), '[]'::json)
-        from customer a join customer b on b.name_fold % a.name_fold and a.id < b.id
-        where a.id = any($1::uuid[]) and b.id = any($1::uuid[]) and similarity(a.name_fold, b.name_fold) > 0.5"""
-    return orjson.loads(await ask.fetch(statement, [[UUID(i) for i in ids]]))
 
 
 async def _with_one(ask: Ask, normaliser: Normaliser, id_: UUID | None) -> list[tuple[Profile, Profile]]:
@@ -209,10 +197,6 @@ def _blocks(conditions: Conditions, one: Profile) -> list[str]:
         code = conditions.known(words(one.shown["taxCode"]).replace(" ", "%"), "text")
         found.append(f"c.tax_code_fold like {code} and {live} limit {NEAREST}")
     return found
-
-
-def _may(policy: Policy, field: str) -> bool:
-    return policy.readable(policy.catalog["Customer"], field)
 
 
 async def _profiles(ask: Ask, conditions: Conditions, normaliser: Normaliser, condition: str) -> list[Profile]:

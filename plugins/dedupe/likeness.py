@@ -7,6 +7,7 @@ bits it takes to tell one customer among thousands, is a score from 0 to 1; at 0
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from rapidfuzz.distance import OSA, JaroWinkler
 from plugins.dedupe.normalise import Normaliser, digits, words
 
 #: Bits that it takes to believe that two customers are one.
-PRIOR = 9.0
+PRIOR = 8.0
 _STEEPNESS = 0.5
 
 #: Similarities and the bits they are worth, in between by the straight line.
@@ -76,18 +77,32 @@ def profile(id_: str, values: Mapping[str, Any], normaliser: Normaliser) -> Prof
     return Profile(id_, shown, meant)
 
 
-def compare(one: Profile, other: Profile) -> tuple[float, list[Evidence]]:
-    """The score of two customers and the evidence for it, the strongest first."""
+def compare(one: Profile, other: Profile, threshold: float = 0) -> tuple[float, list[Evidence]] | None:
+    """The score of two customers and the evidence for it, the strongest first; None below a threshold."""
+    fields = [f for f in COMPARED if f in one.meant and f in other.meant]
+    least = _least(threshold)
+    possible = sum(COMPARED[f].curve[-1][1] for f in fields)
     evidence = []
-    for field, how in COMPARED.items():
-        left, right = one.meant.get(field), other.meant.get(field)
-        if left is None or right is None:
-            continue
-        similarity = how.similarity(left, right)
+    for field in fields:
+        how = COMPARED[field]
+        similarity = how.similarity(one.meant[field], other.meant[field])
         weight = round(_bits(how.curve, similarity), 2)
+        possible -= how.curve[-1][1] - weight
+        if possible < least:
+            # Whatever the others say: nearly all pairs end here, before their addresses are looked at.
+            return None
         evidence.append(Evidence(field, one.shown[field], other.shown[field], round(similarity, 3), weight))
     evidence.sort(key=lambda e: -abs(e.weight))
-    return score(sum(e.weight for e in evidence)), evidence
+    found = score(sum(e.weight for e in evidence))
+    return (found, evidence) if found >= threshold else None
+
+
+@lru_cache(100)
+def _least(threshold: float) -> float:
+    """The bits below which no score reaches a threshold, but for rounding."""
+    if threshold <= 0.001:
+        return -math.inf
+    return PRIOR + math.log2(threshold / max(1 - threshold, 1e-4)) / _STEEPNESS - 1
 
 
 def score(bits: float) -> float:
@@ -133,11 +148,11 @@ def _aligned(one: Sequence[str], other: Sequence[str], weigh: Callable[[str], fl
 
 def _names(one: str, other: str) -> float:
     """Names in any order of their parts; one part may be missing, or a space be in the wrong place."""
-    if one == other:
-        return 1.0
     left, right = one.split(), other.split()
     whole = _like("".join(left), "".join(right))
-    return max(whole if whole > 0.85 else 0.0, _aligned(left, right, _name_word))
+    found = max(whole if whole > 0.85 else 0.0, _aligned(left, right, _name_word))
+    # A single word is half a name: many have it.
+    return found if len(left) > 1 or len(right) > 1 else min(found, 0.88)
 
 
 def _name_word(word: str) -> float:
@@ -223,15 +238,16 @@ def _words(_normaliser: Normaliser, text: str) -> str:
     return words(text)
 
 
+#: By field; what takes long comes last, when most pairs are out already.
 COMPARED: Mapping[str, Comparison] = {
     "name": Comparison(_meaning("name"), _names, _NAME),
     "email": Comparison(_meaning("email"), _emails, _EMAIL),
     "phone": Comparison(_meaning("phone"), _phones, _PHONE),
     "taxCode": Comparison(_meaning("digits"), _taxes, _TAX),
     "birthday": Comparison(_meaning("date"), _birthdays, _BIRTHDAY),
-    "officeAddress": Comparison(_words, _addresses, _ADDRESS),
-    "registeredAddress": Comparison(_words, _addresses, _ADDRESS),
     "ward": Comparison(_words, _like, _PLACE),
     "district": Comparison(_words, _like, _PLACE),
     "province": Comparison(_words, _like, _PROVINCE),
+    "officeAddress": Comparison(_words, _addresses, _ADDRESS),
+    "registeredAddress": Comparison(_words, _addresses, _ADDRESS),
 }
