@@ -80,8 +80,8 @@ insert into customer (id, code, name, kind, email, level, province, source, crea
 select gen_random_uuid(), 'C' || n, 'Khách hàng ' || n, case when n % 3 = 0 then 'ORGANISATION' else 'PERSON' end,
   case when n % 4 > 0 then 'c' || n || '@example.vn' end, (array['A','B','C','D','VIP'])[1 + (n * 7919) % 5],
   (array['Hà Nội','Đà Nẵng','Huế','Cần Thơ','Nha Trang','Vinh','Hải Phòng'])[1 + (n * 104729) % 7],
-  'bench', now() - (n % 1000) * interval '1 day', now()
-from generate_series(1, $1::int) n
+  'bench', now() - (n % 1000)::int * interval '1 day', now()
+from generate_series(1, $1::bigint) n
 """
 DEALS = """
 insert into opportunity (id, customer_id, name, amount, outcome, created_at, updated_at)
