@@ -67,10 +67,14 @@ class Parameters:
         if key is not None and (found := self._seen.get((key, type_))):
             return found
         self.sources.append(source)
-        placeholder = f"${len(self.sources)}::{type_}"
+        placeholder = self.placeholder(len(self.sources), type_)
         if key is not None:
             self._seen[key, type_] = placeholder
         return placeholder
+
+    def placeholder(self, number: int, type_: str) -> str:
+        """What stands in the text for a parameter."""
+        return f"${number}::{type_}"
 
     def constant(self, value: Any, type_: str) -> str:
         """Register a value that is the same in every run of the statement."""

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from graphql import GraphQLError
 
-from core.context import Workspace
+from core.auth import ANONYMOUS
+from core.context import RequestContext, Workspace
 from core.database import Database
-from core.errors import CrmError
+from core.errors import ClientError
 from core.eventcursor import EventCursor
 from core.events import feed
 from core.events.feed import Links
+from core.events.sight import Sight
 from core.events.subscription import Subscription
-from core.events.watch import Watch, selection_of
+from core.events.watch import Event, Watch, selection_of
 from core.features import Features
 from core.log import logger
 from core.schema.composition import Composition
+from core.schema.execute import DATABASE_REFUSES, translate
 from core.schema.measure import Limits
 
 LOG = logger("crm.events")
@@ -42,6 +46,7 @@ class Hub:
         self._limits = limits
         self._subscriptions: set[Subscription] = set()
         self._watches: dict[Any, Watch] = {}
+        self._sights: WeakValueDictionary[Any, Sight] = WeakValueDictionary()
         self._links: tuple[Composition, Links] | None = None
         self._seen = ""
         self._dirty = asyncio.Event()
@@ -109,7 +114,12 @@ class Hub:
         composition = await self._features.composition(self.workspace)
         if self._stale or (self._links is not None and self._links[0] is not composition):
             self._stale = False
-            await self._renew_all()
+            try:
+                await self._renew_all()
+            except BaseException:
+                # Until everybody has been looked at, nobody is told anything.
+                self._stale = True
+                raise
         watches: dict[Watch, list[Subscription]] = {}
         for subscription in self._subscriptions:
             if subscription.watch is not None and not subscription.ended:
@@ -120,17 +130,47 @@ class Hub:
         async with self._database.connection(self.workspace) as connection:
             batch = await feed.read(connection, await self._known_links(), EventCursor(self._seen), types)
         if batch.changes or batch.flooded:
-            found = await asyncio.gather(*(self._ask(w, s[0], batch) for w, s in watches.items()))
-            for (_, subscriptions), events in zip(watches.items(), found, strict=True):
-                for subscription in subscriptions:
-                    for event in events:
-                        subscription.put(event)
-                self.told += len(events) * len(subscriptions)
+            found = await self._events(watches, batch)
+            if self._stale:
+                # Rights have changed since: it is read again for those whom they leave.
+                return
+            for watch, events in found.items():
+                for subscription in watches[watch]:
+                    self._tell(subscription, events)
         self._seen = batch.snapshot
 
-    async def _ask(self, watch: Watch, subscription: Subscription, batch: feed.Batch) -> Any:
-        async with self._statements:
-            return await watch.events(batch, subscription.context, self._fetch)
+    def _tell(self, subscription: Subscription, events: list[Event] | ClientError) -> None:
+        if isinstance(events, ClientError):
+            self._subscriptions.discard(subscription)
+            subscription.end(events)
+            return
+        for event in events:
+            subscription.put(event)
+        self.told += len(events)
+
+    async def _events(self, watches: Iterable[Watch], batch: feed.Batch) -> dict[Watch, list[Event] | ClientError]:
+        """What each watch makes of a batch, or why it can make nothing of it; those who see alike are asked at once."""
+        alike: dict[Sight, list[Watch]] = {}
+        for watch in watches:
+            alike.setdefault(watch.sight, []).append(watch)
+        found = await asyncio.gather(*(self._ask(sight, some, batch) for sight, some in alike.items()))
+        return {watch: events for part in found for watch, events in part.items()}
+
+    async def _ask(
+        self, sight: Sight, watches: list[Watch], batch: feed.Batch
+    ) -> dict[Watch, list[Event] | ClientError]:
+        if sight.record.name in batch.flooded:
+            return {w: [w.refetch(batch, self.workspace)] for w in watches}
+        try:
+            async with self._statements:
+                seen = await sight.of(watches, batch, RequestContext(self.workspace, ANONYMOUS), self._fetch)
+        except DATABASE_REFUSES as error:
+            if len(watches) == 1:
+                return {watches[0]: translate(error)}
+            # What one of them asks cannot be answered: the others are none the worse for it.
+            parts = [await self._ask(sight, [watch], batch) for watch in watches]
+            return {watch: events for part in parts for watch, events in part.items()}
+        return {w: w.events(batch, self.workspace, s) for w, s in zip(watches, seen, strict=True)}
 
     async def _fetch(self, text: str, values: Sequence[Any]) -> Any:
         return await self._database.pool(self.workspace).fetchval(text, *values)
@@ -141,8 +181,7 @@ class Hub:
         assert watch is not None
         links = await self._known_links()
         batch = await feed.read(connection, links, cursor, {watch.record.name}, self._seen)
-        for event in await watch.events(batch, subscription.context, self._fetch):
-            subscription.put(event)
+        self._tell(subscription, (await self._events([watch], batch))[watch])
 
     async def _known_links(self) -> Links:
         composition = await self._features.composition(self.workspace)
@@ -152,36 +191,34 @@ class Hub:
 
     async def _renew_all(self) -> None:
         """Look again who everybody is and what he may see; whoever may not any more is told so and left."""
-        self._watches.clear()
         for subscription in list(self._subscriptions):
             try:
                 await self._renew(subscription)
-            except (CrmError, GraphQLError) as error:
+            except (ClientError, GraphQLError) as error:
                 subscription.end(error)
                 self._subscriptions.discard(subscription)
+        self._forget_unused()
 
     async def _renew(self, subscription: Subscription) -> None:
         """Give a subscriber the watch that suits who he is now. Raises what keeps him from watching."""
         composition = await self._features.composition(self.workspace)
         actor = await subscription.renew()
-        key = (
-            composition.fingerprint,
-            actor.grants.fingerprint,
-            actor.user_id,
-            actor.team_ids,
-            actor.mate_ids,
-            subscription.asked.key,
-        )
+        asked = subscription.asked
+        key = (composition, actor.grants.fingerprint, actor.user_id, actor.team_ids, actor.mate_ids, asked.key)
         watch = self._watches.get(key)
         if watch is None:
-            _, selection = selection_of(composition, subscription.asked, self._limits)
-            record = next(r for r in composition.catalog.exposed() if selection.name == f"{r.type.singular}Changed")
-            watch = Watch(composition, actor, selection, record)
-            self._watches[key] = watch
-            self._forget_unused()
+            operation, selection = selection_of(composition, asked, self._limits)
+            shape = operation.shape(selection.document.variables)
+            alike = (composition, actor.grants.fingerprint, asked.text, asked.operation, shape)
+            sight = self._sights.get(alike)
+            if sight is None:
+                record = next(r for r in composition.catalog.exposed() if selection.name == f"{r.type.singular}Changed")
+                sight = self._sights[alike] = Sight(composition.policy(actor.grants), selection, record)
+            watch = self._watches[key] = Watch(selection, sight, actor)
+            if len(self._watches) > 2 * len(self._subscriptions) + 10:
+                self._forget_unused()
         subscription.watch = watch
 
     def _forget_unused(self) -> None:
-        if len(self._watches) > 2 * len(self._subscriptions) + 10:
-            used = {s.watch for s in self._subscriptions}
-            self._watches = {k: w for k, w in self._watches.items() if w in used}
+        used = {s.watch for s in self._subscriptions}
+        self._watches = {k: w for k, w in self._watches.items() if w in used}

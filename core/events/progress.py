@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -101,11 +102,10 @@ class Progress:
         key = selection.key
         read = Reader(policy).read([(key, lambda r: r.one(record, selection, (key,), by))])
         ended = await self._fetch(_ENDED, [uuid_or_none(id_)])
-        data = await self._fetch(
-            read.statement.text, read.statement.bind(selection.document.variables, subscription.context)
-        )
+        context = replace(subscription.context, actor=actor)
+        data = await self._fetch(read.statement.text, read.statement.bind(selection.document.variables, context))
         if read.slots:
-            data = await fill(read, data, subscription.context)
+            data = await fill(read, data, context)
         subscription.put(Event(b'{"data":%b}' % data))
         if ended is not False or orjson.loads(data)[key] is None:
             subscription.end()
