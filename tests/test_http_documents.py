@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -216,3 +220,25 @@ async def test_trusting_nothing_is_refused(database: Database, settings: Setting
         trust = "mutation { documentsTrust(input: {only: true}) { only userErrors { message } } }"
         (error,) = (await client.post(trust)).json()["data"]["documentsTrust"]["userErrors"]
         assert "publish a manifest first" in error["message"]
+
+
+def _asked() -> dict[str, str]:
+    """Every document that the acceptance kits are told of."""
+    folder = Path(__file__).parent / "acceptance"
+    profile = json.loads((folder / "profile.json").read_text())
+    found = {name: part["document"] for name, part in profile.items() if isinstance(part, dict) and "document" in part}
+    found |= {file.name: file.read_text() for file in (folder / "documents").glob("*.graphql")}
+    return found | json.loads((folder / profile["persistedManifest"]).read_text())
+
+
+@pytest.mark.parametrize("name", _asked())
+async def test_the_documents_of_the_acceptance_kits_fit_the_schema(client: Client, name: str) -> None:
+    workspace = await client.services.directory.find(None)
+    composition = await client.services.features.composition(workspace)
+    assert composition.document(_asked()[name], client.services.limits).errors == []
+
+
+def test_without_kits_acceptance_is_skipped_and_says_so(tmp_path: Path, project: Path) -> None:
+    command = [sys.executable, "-m", "scripts.acceptance", str(tmp_path)]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.partition(":")[0]) == (0, "skipped")
