@@ -12,7 +12,6 @@ CODES = {
     "NO_GROUPS": "There are no groups in this workspace.",
     "NO_SUCH_ID": "An id names nothing that the actor may read.",
     "NOT_NOW": "The import is not in a state in which this can be done.",
-    "PREVIEW_FIRST": "An import is previewed before it is started.",
     "FILE_GONE": "The uploaded file is no longer kept.",
     "UNDONE_ALREADY": "The import was undone already.",
     "ALREADY_IMPORTED": "The same file was imported in the same way before.",

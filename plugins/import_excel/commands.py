@@ -109,6 +109,17 @@ async def preview(call: Call) -> Payload:
     """Check a mapping, keep it, and let a job find out what would become of the rows."""
     row = await _own(call)
     _demand_idle(call, row)
+    await _map(call, row)
+    connection = call.changes.connection
+    job_id = await enqueue(connection, call.context.workspace, work.PREVIEW, _job_input(call, row), call.context.actor)
+    await connection.execute(
+        "update import set state = 'PREVIEWING', preview_job_id = $2 where id = $1", row["id"], job_id
+    )
+    return _job(row["id"], job_id)
+
+
+async def _map(call: Call, row: Mapping[str, Any]) -> None:
+    """Check the mapping that was given and keep it. Raises Refused."""
     stored, new = await _mapping(call, row)
     known = stored | {"columns": [c for c in stored["columns"] if c.get("target") not in new]}
     plan = plans.read(known, row["found"], call.policy, call.context.locale)
@@ -116,28 +127,29 @@ async def preview(call: Call) -> Payload:
     connection = call.changes.connection
     chosen = {c["column"]: c.get("target") for c in stored["columns"]}
     await staging.remember(connection, row["found"]["columns"], chosen)
-    job_id = await enqueue(connection, call.context.workspace, work.PREVIEW, _job_input(call, row), call.context.actor)
     await connection.execute(
-        "update import set plan = $2, state = 'PREVIEWING', preview_job_id = $3, preview = null, fingerprint = $4 "
-        "where id = $1",
+        "update import set plan = $2, preview = null, fingerprint = $3 where id = $1",
         row["id"],
         stored,
-        job_id,
         plans.fingerprint(row["file_hash"], row["sheet"], stored),
     )
-    return _job(row["id"], job_id)
 
 
 async def start(call: Call) -> Payload:
-    """Let a job write the rows as they were previewed; one file with one mapping is imported once."""
+    """Let a job write the rows as they were previewed or are mapped now; one file with one mapping is imported once."""
     row = await _own(call)
     _demand_idle(call, row)
     connection = call.changes.connection
     if row["state"] in ("DONE", "UNDONE") and not call.input.get("again"):
         return _job(row["id"], row["job_id"], [_warning(call, row["id"])])
-    if row["state"] != "PREVIEWED":
-        raise _refused(call, ("input", "id"), "PREVIEW_FIRST")
-    plans.read(row["plan"], row["found"], call.policy, call.context.locale)
+    if row["state"] == "PREVIEWING":
+        raise _refused(call, ("input", "id"), "NOT_NOW")
+    if row["plan"] is None or call.input.keys() & {a.name for a in _MAPPING}:
+        await _map(call, row)
+        await connection.execute("delete from import_fault where import_id = $1", row["id"])
+        row = await connection.fetchrow("select * from import where id = $1", row["id"])
+    else:
+        plans.read(row["plan"], row["found"], call.policy, call.context.locale)
     await connection.execute(
         f"update import i set state = 'FAILED', fingerprint = null from job j where i.state = 'RUNNING' "
         f"and j.id = i.job_id and j.status in {ENDED}"
@@ -199,7 +211,7 @@ def _demand_idle(call: Call, row: Mapping[str, Any]) -> None:
 
 async def _mapping(call: Call, row: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
     """The mapping as it was given; without columns, the suggested one. Returns the fields added on the way, too."""
-    given = {k: v for k, v in call.input.items() if k != "id"}
+    given = {k: v for k, v in call.input.items() if k not in ("id", "again")}
     if given.get("columns") is None:
         guesses = await staging.guessed(call.changes.connection, row["found"], call.policy)
         given["columns"] = [{"column": g.column, "target": g.goal} for g in guesses.values()]
@@ -334,6 +346,19 @@ OBJECTS = (
 )
 
 _ID = Argument("id", "ID!", "The import.")
+_MAPPING = (
+    Argument("columns", f"[{COLUMN_MAPPING}!]", "Which column goes where; as suggested where left out."),
+    Argument("mode", "ImportMode", "What becomes of rows whose customer exists; CREATE_ONLY by default."),
+    Argument("key", "String", "The target by which OVERWRITE finds customers; `code` by default."),
+    Argument("tags", "[String!]", "Tags for all imported customers, beside those they have."),
+    Argument("groupIds", "[ID!]", "Groups for all imported customers, beside those they are in."),
+    Argument(
+        "ownerIds",
+        "[ID!]",
+        "Users among whom rows whose cell names nobody are split evenly, the remainder to the last.",
+    ),
+    Argument("mine", "Boolean", "Make the actor the owner of all rows, whatever the file says."),
+)
 _IMPORT = Member("import", "Import", "The import, null where it was refused.")
 _SETUP = Member("setup", "ImportSetup", "The file as it was understood.")
 _JOB = Member("job", "Job", "The job; follow its progress.")
@@ -377,30 +402,18 @@ def mutations(settings: Settings) -> tuple[Mutation, ...]:
             "Maps the columns and starts a job that does the import without changing anything: it counts what would be "
             "created, updated, left alone, skipped or refused, and tells every fault.",
             preview,
-            (
-                _ID,
-                Argument("columns", f"[{COLUMN_MAPPING}!]", "Which column goes where; as suggested where left out."),
-                Argument("mode", "ImportMode", "What becomes of rows whose customer exists; CREATE_ONLY by default."),
-                Argument("key", "String", "The target by which OVERWRITE finds customers; `code` by default."),
-                Argument("tags", "[String!]", "Tags for all imported customers, beside those they have."),
-                Argument("groupIds", "[ID!]", "Groups for all imported customers, beside those they are in."),
-                Argument(
-                    "ownerIds",
-                    "[ID!]",
-                    "Users among whom rows whose cell names nobody are split evenly, the remainder to the last.",
-                ),
-                Argument("mine", "Boolean", "Make the actor the owner of all rows, whatever the file says."),
-            ),
+            (_ID, *_MAPPING),
             (_IMPORT, _JOB),
             CUSTOMER,
             "import",
         ),
         Mutation(
             "importStart",
-            "Imports the rows as they were previewed, in a job. One file with one mapping and mode is imported once: "
-            "asking again answers with the import there is, and a warning.",
+            "Imports the rows in a job: as they were previewed, or, where a mapping is given or nothing was previewed, "
+            "right away. One file with one mapping and mode is imported once: asking again answers with the import "
+            "there is, and a warning.",
             start,
-            (_ID, Argument("again", "Boolean", "Import all the same what was imported before.")),
+            (_ID, *_MAPPING, Argument("again", "Boolean", "Import all the same what was imported before.")),
             (_IMPORT, _JOB),
             CUSTOMER,
             "import",

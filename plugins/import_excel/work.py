@@ -14,7 +14,7 @@ from core import COLLISIONS, ChangeSet, ClientError, Connection, JobContext, Job
 from plugins.import_excel import lookups, matches, plan, results
 from plugins.import_excel.faults import RowFault
 from plugins.import_excel.lines import Reader
-from plugins.import_excel.targets import CONTACT, CUSTOMER
+from plugins.import_excel.targets import CONTACT, CUSTOMER, OWNER
 from plugins.import_excel.writer import Writer
 
 BATCH = 5000
@@ -63,6 +63,16 @@ class _Import:
         catalog = job.policy.catalog
         reader = Reader(self.plan, known, catalog[CUSTOMER], catalog[CONTACT], self.locale)
         return Writer(self.id, reader, to_share)
+
+    async def unowned(self) -> int:
+        """How many rows name no owner."""
+        column = self.plan.column(OWNER)
+        if column is None:
+            return int(self.row["row_count"])
+        blank = f"(cells -> {column.index}) is null or json_typeof(cells -> {column.index}) = 'null'"
+        async with self.job.connection() as connection:
+            statement = f"select count(*) from import_row where import_id = $1 and ({blank})"
+            return int(await connection.fetchval(statement, self.id))
 
     async def staged(self, connection: Connection, position: int) -> list[tuple[int, list[Any]]]:
         """The next rows after a position."""
@@ -145,8 +155,8 @@ async def run(job: JobContext) -> Mapping[str, Any]:
 
 async def _run(job: JobContext, found: _Import) -> Mapping[str, Any]:
     total = max(found.row["row_count"], 1)
-    preview_counts = found.row["preview"] or {}
-    writer = await found.writer(preview_counts.get("shared") or found.row["row_count"])
+    seen = found.row["preview"]
+    writer = await found.writer(await found.unowned() if seen is None else seen["shared"])
     counts: dict[str, Any] = dict.fromkeys((*KINDS, "position", "shared"), 0)
     counts |= {k: v for k, v in job.counts.items() if k in counts}
     more = True

@@ -1,0 +1,230 @@
+"""An import of half new, half existing customers against the bare pipeline, in one run.
+
+    flock … python -m bench.imports [--rows N] [--rounds N]
+
+Product: upload to commit through GraphQL and the job, overwriting by code, dedupe on phone, email and tax code, journal
+on. Bare: calamine → normalise → COPY → duplicate check by code, phone, email and tax code → upsert, into the same table
+with the same indexes, no journal, no policy, nothing else. Both begin with the same half of the customers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import os
+import random
+import re
+import resource
+import shutil
+import tempfile
+from contextlib import suppress
+from datetime import date, timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import orjson
+import psutil
+import xlsxwriter
+from python_calamine import CalamineWorkbook
+
+from core.attempt import Attempts, Order
+from core.context import Actor, ActorKind, RequestContext, Workspace
+from core.database import Database
+from core.features import Features
+from core.files import FileStore, Upload
+from core.grants import SYSTEM
+from core.migrate import migrate_workspace
+from core.piccolo_app import APP_CONFIG
+from core.plugins import PluginRegistry
+from core.schema.execute import run
+from core.schema.mutate import Mutator
+from core.settings import Settings
+from core.workspaces import Workspaces
+
+HEADERS = (
+    "Mã KH", "Tên khách hàng", "Điện thoại", "Email", "Mã số thuế", "Ngày sinh", "Địa chỉ", "Quận/Huyện",
+    "Tỉnh/Thành phố", "Nguồn", "Mức độ", "Tags", "Website", "Fax", "Ghi chú",
+)  # fmt: skip
+WORDS = ("Hoàng", "Minh", "Long", "Phát", "Đông", "Dương")
+FIELDS = (
+    "code", "name", "phone", "email", "tax_code", "birthday", "office_address", "district", "province", "source",
+    "level", "tags", "website", "fax", "description",
+)  # fmt: skip
+UPLOAD = "mutation($f: Upload!) { importUpload(input: {file: $f}) { import { id } userErrors { message } } }"
+START = """mutation($id: ID!) { importStart(input: {id: $id, mode: OVERWRITE}) {
+  job { id } userErrors { message } } }"""
+CRITERION = """mutation($fields: [String!]!) { duplicateCriterionCreate(input: {fields: $fields}) {
+  userErrors { message } } }"""
+
+
+def make(path: Path, numbers: range, note: str) -> Path:
+    """A workbook of customers with these numbers."""
+    draw = random.Random(7)
+    book = xlsxwriter.Workbook(str(path), {"default_date_format": "dd/mm/yyyy"})
+    sheet = book.add_worksheet("Khách hàng")
+    sheet.write_row(0, 0, HEADERS)
+    for at, n in enumerate(numbers, 1):
+        sheet.write_row(at, 0, (
+            f"BM{n:07}", f"Công ty TNHH Thương mại {draw.choice(WORDS)} {n}",
+            f"09{n:08}", f"khach{n}@congty{n % 97}.vn", f"{3_000_000_000 + n}", date(1970, 1, 1) + timedelta(n % 15000),
+            f"{n % 900} Lê Lợi, P.{n % 20}", f"Quận {n % 12}", draw.choice(("Hà Nội", "Huế", "Cần Thơ")),
+            draw.choice(("Website", "Hội chợ", "Telesale")), f"Bậc {n % 5}", "VIP, Miền Nam", f"https://kh{n}.vn",
+            f"028{n:08}", f"{note} {n}",
+        ))  # fmt: skip
+    book.close()
+    return path
+
+
+def bare_rows(path: Path) -> Any:
+    """Normalised rows of a workbook: what the smallest sensible importer does with each cell."""
+    rows = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).iter_rows()
+    next(rows)
+    for row in rows:
+        code, name, phone, email, tax, birthday, *rest = row
+        address, district, province, source, level, tags, website, fax, note = (str(c).strip() or None for c in rest)
+        digits = re.sub(r"\D", "", str(phone))
+        day = birthday if isinstance(birthday, date) else None
+        yield (
+            str(code).strip(), str(name).strip(), digits, str(email).strip().lower(), str(tax).strip(), day, address,
+            district, province, source, level, [t.strip() for t in (tags or "").split(",")], website, fax, note,
+        )  # fmt: skip
+
+
+async def bare(database: Database, workspace: Workspace, path: Path) -> float:
+    """The bare pipeline; the seconds it took."""
+    started = perf_counter()
+    async with database.transaction(workspace, statement_timeout_ms=0) as connection:
+        columns = ", ".join(f"{f} {'date' if f == 'birthday' else 'text[]' if f == 'tags' else 'text'}" for f in FIELDS)
+        await connection.execute(f"create temp table given ({columns}) on commit drop")
+        await connection.copy_records_to_table("given", records=bare_rows(path), columns=FIELDS, schema_name="pg_temp")
+        for key in ("phone", "email", "tax_code"):
+            await connection.fetch(
+                f"select g.code, c.code from given g join customer c on c.{key} = g.{key} and c.code <> g.code "
+                "where c.deleted_at is null"
+            )
+            await connection.fetch(f"select {key} from given group by {key} having count(*) > 1")
+        names = ", ".join(FIELDS)
+        sets = ", ".join(f"{f} = excluded.{f}" for f in FIELDS if f != "code")
+        await connection.execute(
+            f"insert into customer (id, kind, {names}) select uuidv7(), 'ORGANISATION', {names} from given "
+            f"on conflict (code) where deleted_at is null do update set {sets}, updated_at = now(), "
+            "version = customer.version + 1"
+        )
+    return perf_counter() - started
+
+
+class Product:
+    """A workspace with import_excel and dedupe."""
+
+    def __init__(self, database: Database, features: Features, workspace: Workspace) -> None:
+        self.database, self.features, self.workspace = database, features, workspace
+        self.files = FileStore(database.settings)
+        self.peak = 0
+
+    async def ask(self, query: str, **variables: Any) -> Any:
+        system = Actor(ActorKind.SYSTEM, SYSTEM)
+        context = RequestContext(self.workspace, system, locale="vi", extra={"files": self.files})
+        pool = self.database.pool(self.workspace)
+        answer = orjson.loads((await run(
+            await self.features.composition(self.workspace), context, lambda t, v: pool.fetchval(t, *v), query,
+            variables, mutate=Mutator(lambda: self.database.transaction(self.workspace)),
+        )).body)  # fmt: skip
+        found = answer["data"] and next(iter(answer["data"].values()))
+        if "errors" in answer or found.get("userErrors"):
+            raise SystemExit(answer)
+        return found
+
+    async def jobs(self) -> None:
+        """Do the jobs that wait, as a worker does."""
+        pool = self.database.pool(self.workspace)
+        attempts = Attempts(self.database, self.features, 60)
+        for row in await pool.fetch("select id from job where status = 'QUEUED' order by created_at"):
+            await attempts.make(Order(self.workspace, row["id"], None))
+        if bad := await pool.fetch("select kind, status, error from job where status <> 'DONE'"):
+            raise SystemExit([dict(row) for row in bad])
+
+    async def bring(self, path: Path) -> tuple[dict[str, float], dict[str, int]]:
+        """Import a file; the seconds that its steps took, and the counts."""
+        draft = self.files.draft()
+        shutil.copy(path, draft)
+        body = await asyncio.to_thread(path.read_bytes)
+        upload = Upload(path.name, "", len(body), hashlib.sha256(body).hexdigest(), draft)
+        started = perf_counter()
+        made = await self.ask(UPLOAD, f=upload)
+        uploaded = perf_counter()
+        await self.ask(START, id=made["import"]["id"])
+        await self.jobs()
+        done = perf_counter()
+        counts = await self.database.pool(self.workspace).fetchval(
+            "select counts from import where id = $1::uuid", made["import"]["id"]
+        )
+        return {"upload": uploaded - started, "job": done - uploaded, "all": done - started}, counts
+
+
+async def prepared(database: Database, slug: str) -> Workspace:
+    """A new workspace with the core's tables."""
+    workspace = await Workspaces(database).create(slug)
+    await migrate_workspace(database, workspace, [APP_CONFIG])
+    return workspace
+
+
+async def watch(peaks: dict[str, int]) -> None:
+    """The highest resident memory of the reading child."""
+    me = psutil.Process()
+    while True:
+        for child in me.children():
+            with suppress(psutil.Error):
+                if "plugins.import_excel.reading.child" in child.cmdline():
+                    peaks["child"] = max(peaks.get("child", 0), child.memory_info().rss)
+        await asyncio.sleep(0.05)
+
+
+async def measure(rows: int, rounds: int) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="bench-imports-"))
+    half = make(folder / "half.xlsx", range(rows // 2), "cũ")
+    whole = make(folder / "whole.xlsx", range(rows), "mới")
+    print(f"{rows:,} rows × {len(HEADERS)} columns, {whole.stat().st_size / 1e6:.1f} MB; load {os.getloadavg()[0]:.1f}")
+    database = await Database.open(Settings.load(data_dir=folder / "data", secret="s" * 40))
+    features = Features(database, registry=PluginRegistry.discover(["plugins.import_excel", "plugins.dedupe"]))
+    peaks: dict[str, int] = {}
+    beside = asyncio.create_task(watch(peaks))
+    ratios = []
+    try:
+        for n in range(rounds):
+            plain, full = [await prepared(database, f"{name}{n}") for name in ("bare", "full")]
+            for name in ("import_excel", "dedupe"):
+                await features.enable(full, name)
+            product = Product(database, features, full)
+            for field in ("phone", "email", "taxCode"):
+                await product.ask(CRITERION, fields=[field])
+            await product.jobs()
+            await bare(database, plain, half)
+            await product.bring(half)
+            for workspace in (plain, full):
+                async with database.connection(workspace) as connection:
+                    await connection.execute("analyze customer")
+            alone = await bare(database, plain, whole)
+            took, counts = await product.bring(whole)
+            ratios.append(took["all"] / alone)
+            shown = ", ".join(f"{k} {v:.1f} s" for k, v in took.items())
+            print(f"round {n + 1}: bare {alone:.1f} s; product {shown}; ratio {ratios[-1]:.2f}; {counts}")
+    finally:
+        beside.cancel()
+        await features.close()
+        await database.close()
+        shutil.rmtree(folder)
+    server = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"median ratio {sorted(ratios)[len(ratios) // 2]:.2f}; this process at most {server:.0f} MB "
+        f"(it made the workbooks and held the bare rows, too), the reading child {peaks.get('child', 0) / 1e6:.0f} MB"
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=1)
+    given = parser.parse_args()
+    asyncio.run(measure(given.rows, given.rounds))
