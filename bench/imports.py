@@ -178,7 +178,7 @@ async def watch(peaks: dict[str, int]) -> None:
             with suppress(psutil.Error):
                 if "plugins.import_excel.reading.child" in child.cmdline():
                     peaks["child"] = max(peaks.get("child", 0), child.memory_info().rss)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
 
 
 async def measure(rows: int, rounds: int) -> None:

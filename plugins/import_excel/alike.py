@@ -16,14 +16,15 @@ def changed(record: Record, before: Mapping[str, Any], wanted: Mapping[str, Any]
 
     Spreadsheets keep no more than `LONGEST` characters, no fractions of seconds, and here accents are composed.
     """
-    return {k: v for k, v in wanted.items() if not _alike(record.fields[k].kind, before.get(k), v)}
+    different = [(k, v) for k, v in wanted.items() if before.get(k) != v]
+    return {k: v for k, v in different if not _alike(record.fields[k].kind, before.get(k), v)}
 
 
 def _alike(kind: Kind, there: Any, value: Any) -> bool:
     if there is None or value is None:
         return there is value
     if kind is Kind.TEXT:
-        return there == value or bool(text(there[:LONGEST]) == value)
+        return bool(text(there[:LONGEST]) == value)
     if kind is Kind.TEXTS:
         return [text(t) for t in there] == list(value)
     if kind is Kind.DATETIME:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from core import Record, check_value
+from core import Kind, check_value
 from plugins.import_excel.convert import convert, fold
 from plugins.import_excel.faults import BadCell, RowFault, fault, told
 from plugins.import_excel.lookups import Lookups
@@ -43,27 +43,40 @@ class Line:
 class Reader:
     """Reads rows by a plan."""
 
-    def __init__(self, plan: Plan, lookups: Lookups, customer: Record, contact: Record, locale: str) -> None:
+    def __init__(self, plan: Plan, lookups: Lookups, locale: str) -> None:
         self.plan, self.lookups, self.locale = plan, lookups, locale
-        self.customer, self.contact = customer, contact
+        # Most cells are text for text: those are taken as they stand, core checks them when they are written.
+        self._texts = [c for c in plan.columns if c.goal.role == "field" and c.goal.field.kind is Kind.TEXT]
+        self._others = [c for c in plan.columns if c not in self._texts]
+        self._straight = [(c.index, c.goal.key, c) for c in self._texts]
 
     def line(self, row: int, cells: list[Any]) -> Line:
         """A row with the faults of its cells."""
         found = Line(row, cells)
-        for column in self.plan.columns:
-            cell = cells[column.index] if column.index < len(cells) else None
-            if cell is None:
-                if column.required:
-                    self._fault(found, column, "REQUIRED_CELL", cell)
-                elif column.clear:
-                    self._put(found, column, None)
-                continue
-            try:
-                self._put(found, column, self._value(column, cell))
-            except BadCell as bad:
-                self._fault(found, column, bad.code, cell, **bad.params)
+        width, values = len(cells), found.values
+        for index, key, column in self._straight:
+            cell = cells[index] if index < width else None
+            if type(cell) is str:
+                values[key] = cell
+            else:
+                self._read(found, column, cell)
+        for column in self._others:
+            self._read(found, column, cells[column.index] if column.index < width else None)
         found.contacts = {n: c for n, c in found.contacts.items() if any(v is not None for v in c.values())}
         return found
+
+    def _read(self, line: Line, column: Column, cell: Any) -> None:
+        """One cell of a row."""
+        if cell is None:
+            if column.required:
+                self._fault(line, column, "REQUIRED_CELL", cell)
+            elif column.clear:
+                self._put(line, column, None)
+            return
+        try:
+            self._put(line, column, self._value(column, cell))
+        except BadCell as bad:
+            self._fault(line, column, bad.code, cell, **bad.params)
 
     def complete(self, line: Line) -> None:
         """Give a new customer what it cannot be without."""
@@ -98,12 +111,13 @@ class Reader:
         if goal.role == REFERRER:
             line.referrer = value or ""
             return
-        record = self.contact if goal.role == "contact" else self.customer
-        if value is not None and (problem := check_value(record.fields[goal.key], value, self.locale)):
-            code, message, _ = problem
-            line.faults.append(told(self.locale, line.row, code, message, column.index, goal.name, line.cell(column)))
-            return
         if goal.role == "contact":
+            # Known now, it need not be found out by writing the batch without this row a second time.
+            if value is not None and (problem := check_value(goal.field, value, self.locale)):
+                code, message, _ = problem
+                fault_ = told(self.locale, line.row, code, message, column.index, goal.name, line.cell(column))
+                line.faults.append(fault_)
+                return
             line.contacts.setdefault(goal.contact, {})[goal.key] = value
         elif goal.role == OWNER:
             line.values["ownerId"] = value

@@ -14,7 +14,7 @@ from core import COLLISIONS, ChangeSet, ClientError, Connection, JobContext, Job
 from plugins.import_excel import lookups, matches, plan, results
 from plugins.import_excel.faults import RowFault
 from plugins.import_excel.lines import Reader
-from plugins.import_excel.targets import CONTACT, CUSTOMER, OWNER
+from plugins.import_excel.targets import CUSTOMER, OWNER
 from plugins.import_excel.writer import Writer
 
 BATCH = 5000
@@ -60,9 +60,7 @@ class _Import:
         async with job.database.transaction(job.workspace, statement_timeout_ms=0) as connection:
             await matches.find(connection, self.id, self.plan, job.workspace.country)
             known = await lookups.load(connection, job.context, job.policy, self.id, self.plan)
-        catalog = job.policy.catalog
-        reader = Reader(self.plan, known, catalog[CUSTOMER], catalog[CONTACT], self.locale)
-        return Writer(self.id, reader, to_share)
+        return Writer(self.id, Reader(self.plan, known, self.locale), to_share)
 
     async def unowned(self) -> int:
         """How many rows name no owner."""
