@@ -18,7 +18,7 @@ from core.plugins import PluginRegistry
 from tests.switching import Desk
 from tests.test_tiering import EVALUATE, SET, UNPIN, work
 
-FEW = settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 MANY = settings(FEW, max_examples=500, derandomize=False)
 LEVELS = (None, "A", "B", "VIP")
 SOURCES = (None, "web", "shop")
@@ -215,7 +215,8 @@ class Player:
         free = sorted(set(range(1, 7)) - {t.rank for t in self.model.tiers.values()})
         if not free:
             return
-        rank, rule, auto = self.draw(st.sampled_from(free)), self.draw(rules(self.groups)), self.draw(st.booleans())
+        rank, rule = self.draw(st.sampled_from(free)), self.draw(rules(self.groups))
+        auto = self.draw(st.sampled_from((True, True, True, False)))
         id_ = await self.make("tier", name=f"T{rank}", rank=rank, rule=rule[0], auto=auto)
         self.model.tiers[id_] = Tier(rank, auto, rule)
         await self.passed()
@@ -308,10 +309,10 @@ async def play(desk: Desk, draw: Any) -> None:
     player = Player(desk, [], draw)
     player.groups = [await player.make("group", name=f"g{uuid4()}") for _ in range(3)]
     await desk.features.enable(desk.workspace, "tiering", {})
-    for _ in range(2):
+    for _ in range(3):
         await player.tier_created()
         await player.customer_created()
-    for _ in range(draw(st.integers(1, 10))):
+    for _ in range(draw(st.integers(4, 16))):
         step = draw(st.sampled_from(STEPS))
         if not player.model.live():
             step = Player.customer_created
