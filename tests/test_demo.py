@@ -111,6 +111,19 @@ def test_nobody_is_there_twice_from_the_first_start_on(demo: Demo) -> None:
     assert error["customerName"] == there["name"]
 
 
+def test_customers_whom_nobody_looks_after_are_in_the_shared_pool(demo: Demo) -> None:
+    query = "{ pools { nodes { name ruleProblem customers(first: 3) { totalCount nodes { id owner { id } } } } } }"
+    end = time.monotonic() + 60
+    while True:  # by a job, after the first answers
+        (pool,) = demo.ask(query, role="salesperson")["data"]["pools"]["nodes"]
+        if pool["customers"]["totalCount"] or time.monotonic() > end:
+            break
+        time.sleep(0.2)
+    assert (pool["name"], pool["ruleProblem"]) == ("Khách hàng chung", None)
+    assert pool["customers"]["totalCount"] > 0
+    assert [c["owner"] for c in pool["customers"]["nodes"]] == [None] * 3
+
+
 def test_tiers_are_given_to_whoever_bought_enough(demo: Demo) -> None:
     query = "{ tiers { nodes { name discountPercent ruleProblem customers(first: 1) { totalCount } } } }"
     end = time.monotonic() + 60
@@ -175,9 +188,9 @@ def test_a_killed_load_goes_on_and_a_second_start_loads_nothing(own: Demo) -> No
     assert own.stop(signal.SIGKILL) == -signal.SIGKILL
     own.serve()
     first = counts(own)
-    # One for users and teams, one for each thousand, one for tiers: none was done twice, none was left out.
+    # One for users and teams, for each thousand, for tiers, for pools: none was done twice, none was left out.
     assert first["customersAggregate"] == 3_000
-    assert first["changeSetsAggregate"] == 5
+    assert first["changeSetsAggregate"] == 6
     accounts = own.file.read_text()
     assert own.stop(signal.SIGINT) == 0
     assert servers(own.folder) == []

@@ -7,7 +7,7 @@ generator gives the same data for the same seed and moment, so that whoever find
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from typing import Any
@@ -18,6 +18,7 @@ from core.changes import ChangeSet, Committed
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.database import Database
 from core.demo.generate import DemoData, generate
+from core.demo.pools import pools
 from core.demo.shapes import Customer, Opportunity, Role
 from core.demo.tiers import tiers
 from core.errors import ConfigError, DatabaseError
@@ -38,6 +39,8 @@ KEY_NAME = "demo"
 GROUP, MEMBER = "Group", "GroupMember"
 #: That of tiers, which another brings.
 TIER = "Tier"
+#: That of shared pools.
+POOL = "Pool"
 
 #: The record type of criteria for duplicates, which a plugin brings, and those that the demo has.
 CRITERION = "DuplicateCriterion"
@@ -150,8 +153,8 @@ class Loader:
                 await self._hooks.announce("committed", change_set=committed)
             at = after
             report(at)
-        if TIER in self._catalog:
-            await self._tiers()
+        await self._last(TIER, "demoTiers", tiers(), ("read",))
+        await self._last(POOL, "demoPools", pools(), ("read", "claim"))
         await self._settle()
         return at
 
@@ -216,17 +219,24 @@ class Loader:
                 await changes.create("PermissionGrant", [{"roleId": id_, **read} for id_ in others])
         await changes.finish()
 
-    async def _tiers(self) -> None:
-        """Tiers come last: who has which is found for all customers at once, by a job."""
+    async def _last(self, record: str, operation: str, rows: list[dict[str, Any]], actions: Sequence[str]) -> None:
+        """Records with rules come last: whom they concern is found for all customers at once, by a job.
+
+        All but administrators, who have every right, get the `actions`.
+        """
+        if record not in self._catalog:
+            return
         async with self._database.transaction(self._workspace) as connection:
-            table = quote(self._catalog[TIER].type.tablename)
+            table = quote(self._catalog[record].type.tablename)
             if not await connection.fetchval(f"select exists (select from {table})"):
-                changes = self._changes(connection, "demoTiers")
-                await changes.create(TIER, tiers())
+                changes = self._changes(connection, operation)
+                await changes.create(record, rows)
                 roles = await connection.fetch("select id, name from role")
-                read = {"recordType": TIER, "action": "read", "scope": "ALL"}
-                others = ({"roleId": r["id"], **read} for r in roles if r["name"] != ROLES["admin"])
-                await changes.create("PermissionGrant", others)
+                others = [r["id"] for r in roles if r["name"] != ROLES["admin"]]
+                given = (
+                    {"roleId": o, "recordType": record, "action": a, "scope": "ALL"} for o in others for a in actions
+                )
+                await changes.create("PermissionGrant", given)
                 await changes.finish()
 
     @property
