@@ -13,6 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
+from core.catalog import Record
 from core.checks import check_batch
 from core.condition import Conditions
 from core.context import RequestContext
@@ -23,7 +24,7 @@ from core.journal import store
 from core.messages import text
 from core.policy import Policy
 from core.predicate import TRUE, constant
-from core.records import Record, Write
+from core.records import Write
 from core.rows import Fault, Path, Row, new_id, normalise, same
 from core.sql import quote
 from core.targets import BATCH, Target, locked

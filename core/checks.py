@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from core.catalog import Record
 from core.condition import Conditions, column_sql
 from core.context import RequestContext
 from core.messages import text
 from core.policy import Policy
 from core.pool import Connection
 from core.predicate import constant
-from core.records import Field, Record
+from core.records import Field
 from core.rows import Fault, Row, to_json
 from core.sql import quote
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import orjson
 
 from core import ownhooks
+from core.catalog import Catalog
 from core.condition import Conditions
 from core.customfields import CUSTOM_FIELD, CustomField
 from core.customrules import CustomFieldRules
@@ -27,7 +28,7 @@ from core.operations import InputType, Mutation, ObjectType, Query
 from core.plugins import Plugin, PluginRegistry
 from core.policy import Policy
 from core.predicate import Predicate
-from core.records import Catalog, EnumType, Extension, RecordType
+from core.records import EnumType, Extension, RecordType
 from core.rules import RuleChecks, show_problems
 from core.schema.composition import Composition
 from core.schema.declared import CORE

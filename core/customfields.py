@@ -10,21 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from core import tables
+from core.catalog import Catalog
 from core.errors import CompositionError
-from core.records import (
-    NAME,
-    Catalog,
-    Computed,
-    EnumType,
-    Extension,
-    Field,
-    Filter,
-    Kind,
-    RecordType,
-    ToOne,
-    Write,
-    snake,
-)
+from core.records import NAME, Computed, EnumType, Extension, Field, Filter, Kind, RecordType, ToOne, Write, snake
 from core.rows import check_value, to_json
 from core.schema.audit import ID
 from core.schema.order import order_name, sortable

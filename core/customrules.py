@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+from core.catalog import Record
 from core.changes import Batch, ChangeSet
 from core.checks import check_links
 from core.condition import column_sql
@@ -24,7 +25,6 @@ from core.customfields import (
 from core.errors import CompositionError
 from core.hookspecs import hookimpl
 from core.messages import text
-from core.records import Record
 from core.rows import Fault, Row, to_json
 from core.sql import quote
 

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from core.actors import find_actor
+from core.catalog import Record
 from core.condition import Conditions
 from core.context import Actor
 from core.errors import BadInput, NotFound, Unauthenticated
@@ -17,7 +18,7 @@ from core.messages import text
 from core.operations import Argument, Ask, Member, ObjectType, Query
 from core.policy import Policy, Rule
 from core.predicate import FALSE, TRUE, Related, constant
-from core.records import Kind, Record
+from core.records import Kind
 from core.schema.where import uuid_or_none
 from core.sql import quote
 

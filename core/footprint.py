@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from core.catalog import Catalog, Record
 from core.changes import Batch
 from core.pool import Connection
 from core.predicate import (
@@ -21,7 +22,7 @@ from core.predicate import (
     RelatedCount,
     Within,
 )
-from core.records import Catalog, Field, Record, Relation, ToMany, ToOne
+from core.records import Field, Relation, ToMany, ToOne
 from core.rows import Row
 from core.sql import quote
 

@@ -17,12 +17,13 @@ import pluggy
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from core.catalog import Catalog, Record
     from core.changes import Batch, ChangeSet, Committed
     from core.context import Actor
     from core.jobs import JobType
     from core.operations import Ask, InputType, Mutation, ObjectType, Query
     from core.predicate import Predicate
-    from core.records import Catalog, EnumType, Extension, Record, RecordType
+    from core.records import EnumType, Extension, RecordType
     from core.rows import Fault
 
 hookspec = pluggy.HookspecMarker("crm")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from core.records import Field, Kind, Record
+from core.catalog import Record
+from core.records import Field, Kind
 from core.rows import Row, stored_columns, stored_values
 from core.sql import quote
 

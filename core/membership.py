@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from core.catalog import Record
 from core.changes import Target
 from core.guards import demand_cover
 from core.operations import Argument, Call, Member, Mutation, Payload, Records
-from core.records import Record, ToMany
+from core.records import ToMany
 from core.schema.mutations import ids_of
 from core.sql import quote
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from core.catalog import Catalog, Record
 from core.errors import Forbidden
 from core.grants import Access, Grants, Reach
 from core.predicate import (
@@ -25,7 +26,7 @@ from core.predicate import (
     constant,
     from_context,
 )
-from core.records import Catalog, Field, Kind, Record, ToOne
+from core.records import Field, Kind, ToOne
 
 ACTOR = from_context("actor", lambda c: c.actor.user_id)
 TEAMS = from_context("teams", lambda c: c.actor.team_ids)

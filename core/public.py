@@ -1,6 +1,7 @@
 """The public names of `core` and where they live; `core` itself loads this when the first of them is used."""
 
 from core.arguments import Argument as GivenArgument
+from core.catalog import Catalog, Record
 from core.changes import Batch, ChangeSet, Committed, Target
 from core.condition import Conditions, column_sql
 from core.context import Actor, ActorKind, RequestContext, Workspace
@@ -61,20 +62,7 @@ from core.predicate import (
     constant,
     from_context,
 )
-from core.records import (
-    Catalog,
-    Computed,
-    EnumType,
-    Extension,
-    Field,
-    Filter,
-    Kind,
-    Record,
-    RecordType,
-    ToMany,
-    ToOne,
-    Write,
-)
+from core.records import Computed, EnumType, Extension, Field, Filter, Kind, RecordType, ToMany, ToOne, Write
 from core.rows import Fault, Row, check_value, new_id, plain_json
 from core.rulebook import Rulebook, StoredRule
 from core.ruleexplain import explain_rule

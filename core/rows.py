@@ -13,9 +13,10 @@ from uuid import UUID
 
 import uuid_utils.compat
 
+from core.catalog import Record
 from core.errors import UserError
 from core.messages import text
-from core.records import Field, Kind, Record
+from core.records import Field, Kind
 
 Path = tuple[str | int, ...]
 

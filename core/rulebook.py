@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 import orjson
 
+from core.catalog import Catalog
 from core.changes import ChangeSet
 from core.condition import Conditions
 from core.context import Workspace
@@ -18,7 +19,7 @@ from core.errors import InvalidRule
 from core.hooks import Health
 from core.log import logger
 from core.pool import Connection
-from core.records import Catalog, Field
+from core.records import Field
 from core.rules import Rule, compile_rule, system_policy
 from core.sql import quote
 from core.targets import image_sql

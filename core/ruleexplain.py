@@ -10,13 +10,14 @@ from uuid import UUID
 import orjson
 
 from core.arguments import stored as argument_of_stored
+from core.catalog import Record
 from core.condition import Conditions, column_sql
 from core.context import RequestContext
 from core.errors import Forbidden, NotFound
 from core.operations import Member, ObjectType
 from core.policy import Policy
 from core.predicate import TRUE, Linked, Predicate, constant
-from core.records import Field, Kind, Record, ToOne
+from core.records import Field, Kind, ToOne
 from core.rules import coerced, compile_rule, input_type, system_policy
 from core.schema.where import condition
 from core.sql import quote

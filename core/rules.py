@@ -23,6 +23,7 @@ from graphql import GraphQLError, GraphQLInputType, Undefined
 from graphql.utilities import coerce_input_value, validate_input_value
 
 from core.arguments import stored as argument_of_stored
+from core.catalog import Catalog, Record
 from core.changes import Batch, ChangeSet
 from core.condition import Conditions
 from core.context import Actor, ActorKind, RequestContext, Workspace
@@ -34,7 +35,7 @@ from core.messages import text
 from core.policy import Policy
 from core.pool import Connection
 from core.predicate import Operand, Predicate
-from core.records import Catalog, Computed, Field, Kind, Record
+from core.records import Computed, Field, Kind
 from core.rows import Fault, Row
 from core.schema.where import condition
 from core.sql import Statement

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from core.catalog import Catalog, Record
 from core.grants import Reach
 from core.pool import Connection
-from core.records import Catalog, Record
 from core.rows import new_id
 
 ABILITIES = ("custom_fields", "files", "jobs", "plugins", "roles", "settings", "undo", "users")

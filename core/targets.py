@@ -9,12 +9,13 @@ from uuid import UUID
 
 import orjson
 
+from core.catalog import Record
 from core.condition import Conditions, column_sql
 from core.errors import Forbidden, UserError
 from core.messages import text
 from core.policy import Policy, Scope
 from core.predicate import TRUE, Predicate, constant
-from core.records import Field, Kind, Record
+from core.records import Field, Kind
 from core.rows import Path, Row
 from core.sql import quote
 

@@ -10,13 +10,13 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from core.catalog import Record
 from core.changes import ACCESS, BATCH, ChangeSet, Target
 from core.condition import Conditions
 from core.errors import Forbidden, Refused, UserError
 from core.grants import Reach
 from core.messages import text
 from core.predicate import constant
-from core.records import Record
 from core.rows import Row, same
 from core.sql import quote
 from core.targets import image_sql

@@ -13,11 +13,12 @@ from uuid import UUID
 
 import orjson
 
+from core.catalog import Catalog
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.database import Database
 from core.grants import Access, Grants, Reach, RoleGrants
 from core.hooks import Hooks
-from core.records import Catalog, EnumType, Extension, Field, Kind
+from core.records import EnumType, Extension, Field, Kind
 from core.schema.composition import Composition
 from core.schema.declared import CORE
 from core.schema.execute import Answer, run

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+from core.catalog import Catalog
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.database import Database
 from core.errors import BadInput
@@ -20,7 +21,6 @@ from core.grants import SYSTEM
 from core.hooks import Enabled, Hooks
 from core.hookspecs import hookimpl
 from core.jobs import JobContext, JobType
-from core.records import Catalog
 from core.schema import job as jobs
 from core.schema.composition import Composition
 from core.schema.declared import CORE

@@ -29,7 +29,8 @@ from graphql import (
 from graphql.execution.values import get_argument_values, get_directive_values, get_variable_values
 from graphql.type import GraphQLIncludeDirective, GraphQLSkipDirective
 
-from core.records import Catalog, Field, Kind, Record, ToMany, ToOne
+from core.catalog import Catalog, Record
+from core.records import Field, Kind, ToMany, ToOne
 from tests.dataset import HIDDEN, NOW, PEOPLE, READERS, ROLES, Data
 
 Row = dict[str, Any]

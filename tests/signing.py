@@ -12,13 +12,13 @@ from uuid import UUID
 import orjson
 
 from core.auth import Authenticator
+from core.catalog import Catalog
 from core.context import Actor, RequestContext, Workspace
 from core.database import Database
 from core.explain import OBJECTS as EXPLAIN_OBJECTS
 from core.explain import QUERIES as EXPLAIN_QUERIES
 from core.hooks import Hooks
 from core.passwords import create_user, hashed
-from core.records import Catalog
 from core.schema.composition import Composition
 from core.schema.declared import CORE
 from core.schema.execute import run

@@ -18,7 +18,8 @@ from graphql import (
 )
 from hypothesis import strategies as st
 
-from core.records import Catalog, Field, Kind, Record
+from core.catalog import Catalog, Record
+from core.records import Field, Kind
 from tests.dataset import NOW, TEXTS
 from tests.reference import Row, shown
 

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from graphql import validate_schema
 
+from core.catalog import Catalog
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.database import Database
 from core.grants import Access, Grants, Reach, RoleGrants
@@ -19,7 +20,7 @@ from core.migrate import migrate_workspace, purge_app
 from core.piccolo_app import APP_CONFIG
 from core.policy import Policy
 from core.pool import Connection
-from core.records import Catalog, Field, Kind, RecordType, ToMany, ToOne
+from core.records import Field, Kind, RecordType, ToMany, ToOne
 from core.rows import Row, new_id
 from core.schema.compose import build_schema
 from core.schema.customer import next_codes

@@ -11,10 +11,11 @@ from uuid import UUID
 
 import pytest
 
+from core.catalog import Record
 from core.context import Actor, ActorKind, Workspace
 from core.database import Database
 from core.grants import Grants, Reach, RoleGrants
-from core.records import Field, Kind, Record, ToOne
+from core.records import Field, Kind, ToOne
 from core.rows import new_id
 from core.schema.aggregate import FUNCTIONS, groupable, measured
 from core.schema.order import order_name, sortable

@@ -15,10 +15,11 @@ from uuid import UUID
 
 import pytest
 
+from core.catalog import Catalog, Record
 from core.context import Actor, ActorKind, Workspace
 from core.database import Database
 from core.grants import Grants, Reach, RoleGrants
-from core.records import Catalog, Record, RecordType
+from core.records import RecordType
 from core.rows import new_id
 from core.schema.declared import CORE
 from core.seed import default_roles

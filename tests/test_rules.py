@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from core.catalog import Catalog
 from core.changes import Batch, ChangeSet
 from core.context import Workspace
 from core.contributions import Chosen, FeatureSet
@@ -19,7 +20,7 @@ from core.footprint import Footprint, Step, footprint_of
 from core.grants import SYSTEM, Access, Grants, Reach, RoleGrants
 from core.plugins import PluginRegistry
 from core.predicate import Compare
-from core.records import Catalog, Extension, Field, Kind
+from core.records import Extension, Field, Kind
 from core.rows import Row
 from core.rules import compile_rule
 from core.schema.declared import CORE

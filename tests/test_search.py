@@ -10,12 +10,12 @@ from uuid import UUID
 import orjson
 import pytest
 
+from core.catalog import Catalog
 from core.condition import Conditions
 from core.context import Workspace
 from core.database import Database
 from core.grants import SYSTEM, Access, Grants, Reach, RoleGrants
 from core.policy import Policy
-from core.records import Catalog
 from core.rows import new_id
 from core.schema.customer import CUSTOMER
 from core.schema.declared import CORE

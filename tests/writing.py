@@ -9,12 +9,13 @@ from uuid import UUID
 
 import orjson
 
+from core.catalog import Record
 from core.context import Actor, Workspace
 from core.database import Database
 from core.features import Features
 from core.grants import Access, Grants, Reach, RoleGrants
 from core.plugins import PluginRegistry
-from core.records import Record, Write
+from core.records import Write
 from core.rows import same
 from core.targets import image_sql
 from tests.switching import Desk as SwitchingDesk

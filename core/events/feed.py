@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
+from core.catalog import Catalog
 from core.eventcursor import EventCursor
 from core.pool import Connection
-from core.records import Catalog
 
 #: More changes at once than this are not told one by one.
 MOST = 1000

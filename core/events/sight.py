@@ -12,11 +12,12 @@ from typing import Any, Protocol
 
 import orjson
 
+from core.catalog import Record
 from core.context import Actor, RequestContext
 from core.events.feed import Batch, Change
 from core.policy import Policy
 from core.predicate import Operand, Predicate, all_of, any_of
-from core.records import Field, Kind, Record
+from core.records import Field, Kind
 from core.schema.compile import IDENTITY, Read, Reader
 from core.schema.execute import fill
 from core.schema.select import Selection

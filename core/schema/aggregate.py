@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from core.arguments import Argument
+from core.catalog import Record
 from core.condition import column_sql
 from core.context import RequestContext
 from core.errors import BadInput
 from core.policy import Scope
 from core.predicate import Operand
-from core.records import Field, Kind, Record, ToOne
+from core.records import Field, Kind, ToOne
 from core.schema.order import order_name
 from core.schema.page import Link, _Page, clause, matching
 from core.schema.select import Selection

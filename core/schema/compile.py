@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from core.catalog import Catalog, Record
 from core.condition import Conditions, column_sql
 from core.errors import BadInput, CompositionError
 from core.policy import Policy
 from core.predicate import TRUE, Compare, Operand, Predicate
-from core.records import Catalog, Computed, Field, Kind, Record, ToMany, ToOne
+from core.records import Computed, Field, Kind, ToMany, ToOne
 from core.schema.aggregate import aggregate, grouped
 from core.schema.page import connection
 from core.schema.select import Selection

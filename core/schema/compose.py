@@ -10,11 +10,12 @@ import strawberry
 from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 
+from core.catalog import Catalog, Record
 from core.errors import CompositionError
 from core.operations import Argument as Declared
 from core.operations import InputType, Mutation, ObjectType, Query
 from core.operations import Member as Answer
-from core.records import Catalog, EnumType, Field, Record
+from core.records import EnumType, Field
 from core.schema.aggregate import FUNCTIONS, groupable, measured
 from core.schema.inputs import SCALAR_OF, record_inputs, shared_inputs, type_of, write_inputs
 from core.schema.subscription import subscription_type

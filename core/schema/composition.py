@@ -11,11 +11,12 @@ from typing import Any, Generic, TypeVar
 
 from graphql import GraphQLSchema, print_schema
 
+from core.catalog import Catalog
 from core.grants import Grants
 from core.hooks import Hooks
 from core.operations import InputType, Mutation, ObjectType, Query
 from core.policy import Narrowings, Policy
-from core.records import Catalog, EnumType
+from core.records import EnumType
 from core.schema.compose import build_schema
 from core.schema.document import Prepared, prepare
 from core.schema.measure import Limits

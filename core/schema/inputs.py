@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from core.catalog import Catalog, Record
 from core.periods import UNITS
-from core.records import Catalog, Field, Kind, Record, Write
+from core.records import Field, Kind, Write
 from core.schema.aggregate import groupable, measured
 from core.schema.order import order_name, sortable
 from core.schema.types import Argument, Types

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from core.catalog import Catalog, Record
 from core.errors import BadInput
 from core.operations import Argument, Call, Member, Mutation, Payload, Records
-from core.records import Catalog, Record
 from core.rows import Path
 from core.schema.where import condition, uuid_or_none
 from core.targets import Target, not_found, number_of

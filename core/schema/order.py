@@ -10,11 +10,12 @@ from typing import Any
 import orjson
 
 from core.arguments import Argument
+from core.catalog import Record
 from core.condition import Conditions, column_sql, folded_sql
 from core.errors import BadInput
 from core.policy import Policy
 from core.predicate import Operand
-from core.records import Field, Kind, Record, snake
+from core.records import Field, Kind, snake
 
 #: Kinds whose values have an order.
 SORTABLE = frozenset({Kind.ID, Kind.TEXT, Kind.INT, Kind.DECIMAL, Kind.BOOL, Kind.DATE, Kind.DATETIME, Kind.ENUM})

@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from core.arguments import Argument, words
+from core.catalog import Record
 from core.errors import BadInput
 from core.policy import Scope
 from core.predicate import Operand
-from core.records import Record
 from core.schema.order import Key, beyond, cursor_sql, keys_of
 from core.schema.select import Selection
 from core.schema.where import condition

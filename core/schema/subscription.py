@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.records import Catalog
+from core.catalog import Catalog
 from core.schema.types import Argument, Member, Types
 
 ACTIONS = {

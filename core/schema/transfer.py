@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from core.catalog import Catalog, Record
 from core.changes import ChangeSet, Target
 from core.errors import BadInput
 from core.operations import Argument, Call, Mutation, Payload
-from core.records import Catalog, Record
 from core.rows import Row
 from core.schema.formerowner import KEPT
 from core.schema.mutations import COUNTS, ERROR_POLICY, bulk_size, bulk_target, counted

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from core.arguments import Argument
+from core.catalog import Record
 from core.errors import BadInput, LimitExceeded
 from core.policy import Policy
 from core.predicate import (
@@ -30,7 +31,7 @@ from core.predicate import (
     all_of,
     any_of,
 )
-from core.records import Field, Kind, Record, ToMany
+from core.records import Field, Kind, ToMany
 
 #: How many digits a number in a condition may have before its point, or zeros after it.
 MOST_DIGITS = 1000

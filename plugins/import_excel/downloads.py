@@ -102,7 +102,7 @@ def mutations(settings: Settings) -> tuple[Mutation, ...]:
     async def templating(call: Call) -> Payload:
         return await make_template(call, settings)
 
-    locale = Argument("locale", "String", "`vi` or `en`: the language of the headers; that of the request if left out.")
+    locale = Argument("locale", "String", "Language of the headers, `vi` or `en`; that of the request if left out.")
     done: Any = Member("job", "Job", "The job; its `result` has `rows` and `fileId`, the file to be downloaded.")
     return (
         Mutation(
