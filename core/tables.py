@@ -19,7 +19,14 @@ from piccolo.columns import (
     Text,
     Timestamptz,
 )
+from piccolo.columns.base import Column
 from piccolo.table import Table
+
+
+class Xid8(Column):
+    """A transaction's number, which Piccolo has no column for; only PostgreSQL writes it."""
+
+    value_type = str
 
 
 class Audited(Table):
@@ -185,6 +192,7 @@ class ChangeSetRow(Table, tablename="change_set"):
     undoes = UUID(null=True, default=None)
     undone_by = UUID(null=True, default=None)
     counts = JSONB(default="{}")
+    xid = Xid8()
 
 
 class Change(Table, tablename="change"):

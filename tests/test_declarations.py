@@ -118,6 +118,7 @@ def test_fields_have_their_columns(record_type: RecordType, columns: tuple[Colum
         "password_hash",
         "failed_logins",
         "locked_until",
+        "xid",
         *JOB_INTERNALS,
     }
 
