@@ -81,9 +81,11 @@ ROWS = Counter("crm_rows_written_total", "Records written by committed change se
 JOBS = Counter("crm_job_attempts_total", "Ended attempts at jobs by kind and status.", ("kind", "status"))
 RATE_LIMITED = Counter("crm_rate_limited_total", "Requests over a rate limit, by whose it was.", ("whose",))
 RECONNECTS = Counter("crm_listener_reconnects_total", "Times that the connection for notifications was made anew.")
+EVENTS = Counter("crm_events_total", "Events that were put before subscribers.")
+DROPPED = Counter("crm_subscribers_dropped_total", "Subscribers who took events more slowly than they came.")
 
 #: What every process counts, in the order in which it is shown. A room that counts more of its own adds to it.
-METERS: list[Meter] = [STATEMENTS, MUTATIONS, PLANS, CHANGE_SETS, ROWS, JOBS, RATE_LIMITED, RECONNECTS]
+METERS: list[Meter] = [STATEMENTS, MUTATIONS, PLANS, CHANGE_SETS, ROWS, JOBS, RATE_LIMITED, RECONNECTS, EVENTS, DROPPED]
 
 
 def committed(source: str, touched: Iterable[Any]) -> None:

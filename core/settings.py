@@ -99,6 +99,11 @@ class Settings(BaseSettings):
     max_page_size: int = Field(200, ge=1, description="Most records on a page")
 
     max_subscriptions: int = Field(10_000, ge=0, description="Subscriptions one process keeps open at most")
+    max_subscriptions_per_actor: int = Field(
+        500, ge=1, description="Subscriptions one process keeps open at most for one actor"
+    )
+    max_sockets: int = Field(5_000, ge=1, description="WebSockets one process keeps open at most")
+    max_operations_per_socket: int = Field(100, ge=1, description="Operations one WebSocket may have running at once")
 
     rate_limit_requests: int = Field(
         60_000, ge=0, description="Requests an actor may make in rate_limit_seconds, in all processes; 0 is no limit"

@@ -155,7 +155,8 @@ async def test_operations_at_once_are_limited(client: Client, monkeypatch: pytes
         await asyncio.Event().wait()
 
     monkeypatch.setattr(socket.Runner, "run", never)
-    monkeypatch.setattr(socket, "AT_ONCE", 2)
+    few = client.services.settings.model_copy(update={"max_operations_per_socket": 2})
+    monkeypatch.setattr(client.services, "settings", few)
     async with connected(client) as wire:
         await greet(client, wire)
         for id_ in "abc":

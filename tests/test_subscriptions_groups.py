@@ -11,10 +11,13 @@ import asyncpg
 import pytest
 
 from core.database import Database
+from core.eventcursor import EventCursor
 from core.events.hub import Hub
 from core.events.sight import Sight
+from core.http import socket
 from core.settings import Settings
 from tests.acceptance.client import opened
+from tests.test_http_streams import connected
 from tests.test_subscriptions import Desk, watching
 
 PEOPLE = ("an", "binh", "chi", "dung")
@@ -111,6 +114,45 @@ async def test_one_whose_condition_fails_is_told_so_and_the_others_their_events(
         assert (message["type"], message["payload"][0]["extensions"]["code"]) == ("error", "BAD_USER_INPUT")
         await desk.customer("Sound again", "an")
         assert await an.told() == ("CREATED", "Sound again")
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "expected"), [("999999999999:999999999999:", "REFETCH"), ("9:3:", "BAD_USER_INPUT")]
+)
+async def test_a_cursor_of_another_time_is_never_taken_for_one_of_ours(
+    desk: Desk, snapshot: str, expected: str
+) -> None:
+    workspace = await desk.client.services.directory.find(None)
+    assert workspace is not None
+    async with watching(desk, since=EventCursor(snapshot).encode(workspace)) as watcher:
+        if expected == "REFETCH":
+            assert (await watcher.event())["action"] == expected
+            await desk.customer("From here on")
+            assert await watcher.told() == ("CREATED", "From here on")
+        else:
+            message = await watcher.wire.next()
+            assert (message["type"], message["payload"][0]["extensions"]["code"]) == ("error", expected)
+
+
+async def test_limits_of_sockets_and_subscriptions_are_settings(database: Database, settings: Settings) -> None:
+    async with opened(database, settings, max_subscriptions_per_actor=1, max_sockets=2) as client:
+        few = Desk(client)
+        async with watching(few) as first, watching(few) as second:
+            message = await second.wire.next()
+            assert (message["type"], message["payload"][0]["extensions"]["code"]) == ("error", "LIMIT_EXCEEDED")
+            async with connected(client) as third:
+                assert (await third.event())["type"] == "websocket.accept"
+                assert await third.closed() == 1013
+            await few.customer("Told")
+            assert await first.told() == ("CREATED", "Told")
+
+
+async def test_a_silent_socket_is_kept_open_by_pings(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "ALIVE_SECONDS", 0.05)
+    async with watching(desk) as watcher:
+        assert await watcher.wire.next() == {"type": "ping"}
+        await watcher.wire.send({"type": "pong"})
+        assert await watcher.wire.next() == {"type": "ping"}
 
 
 async def test_who_leaves_a_team_is_told_nothing_more_of_it(desk: Desk) -> None:

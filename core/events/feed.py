@@ -100,6 +100,16 @@ async def snapshot(connection: Connection) -> str:
     return found
 
 
+async def ahead(connection: Connection, cursor: EventCursor) -> bool:
+    """Whether a cursor is from a future that this database has not had, as after an older state was put back.
+
+    Raises DataError for a cursor that holds no snapshots.
+    """
+    statement = "select pg_snapshot_xmax($1::text::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot())"
+    found = [await connection.fetchval(statement, s) for s in (cursor.seen, cursor.upper) if s]
+    return any(found)
+
+
 async def read(
     connection: Connection, links: Links, since: EventCursor, types: Iterable[str], upper: str = ""
 ) -> Batch:

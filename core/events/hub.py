@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
+from uuid import UUID
 from weakref import WeakValueDictionary
 
+import asyncpg
 from graphql import GraphQLError
 
 from core.auth import ANONYMOUS
 from core.context import RequestContext, Workspace
 from core.database import Database
-from core.errors import ClientError
+from core.errors import BadInput, ClientError
 from core.eventcursor import EventCursor
 from core.events import feed
 from core.events.feed import Links
@@ -58,6 +60,10 @@ class Hub:
     def __len__(self) -> int:
         return len(self._subscriptions)
 
+    def held_by(self, user_id: UUID | None) -> int:
+        """How many of them are a user's."""
+        return sum(s.context.actor.user_id == user_id for s in self._subscriptions)
+
     def changed(self) -> None:
         """Something was committed."""
         self._dirty.set()
@@ -76,7 +82,10 @@ class Hub:
                 if not self._subscriptions:
                     self._seen = await feed.snapshot(connection)
                 if cursor is not None:
-                    await self._catch_up(connection, subscription, cursor)
+                    try:
+                        await self._catch_up(connection, subscription, cursor)
+                    except asyncpg.DataError:
+                        raise BadInput("`since` is no cursor of this workspace") from None
             self._subscriptions.add(subscription)
             subscription.close = lambda: self._subscriptions.discard(subscription)
         if self._task is None or self._task.done():
@@ -180,7 +189,11 @@ class Hub:
         watch = subscription.watch
         assert watch is not None
         links = await self._known_links()
-        batch = await feed.read(connection, links, cursor, {watch.record.name}, self._seen)
+        if await feed.ahead(connection, cursor):
+            # The database has been put back to before the cursor.
+            batch = feed.Batch(cursor, self._seen, (), frozenset({watch.record.name}))
+        else:
+            batch = await feed.read(connection, links, cursor, {watch.record.name}, self._seen)
         self._tell(subscription, (await self._events([watch], batch))[watch])
 
     async def _known_links(self) -> Links:

@@ -28,6 +28,7 @@ class Hubs:
         self._features = features
         self._limits = limits
         self._most = settings.max_subscriptions
+        self._most_of_one = settings.max_subscriptions_per_actor
         self._hubs: dict[str, Hub] = {}
         self._jobs: dict[str, Progress] = {}
 
@@ -61,6 +62,10 @@ class Hubs:
         if self.open >= self._most:
             raise LimitExceeded("this server has no room for another subscription: try again later")
         workspace = subscription.context.workspace
+        theirs = subscription.context.actor.user_id
+        hubs: list[Hub | Progress] = [*self._hubs.values(), *self._jobs.values()]
+        if sum(hub.held_by(theirs) for hub in hubs if hub.workspace.id == workspace.id) >= self._most_of_one:
+            raise LimitExceeded(f"you may have {self._most_of_one} subscriptions open at once: end some first")
         composition = await self._features.composition(workspace)
         _, selection = selection_of(composition, subscription.asked, self._limits)
         if selection.name == JOB_FIELD:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import orjson
 from graphql import GraphQLError
@@ -42,6 +43,10 @@ class Progress:
 
     def __len__(self) -> int:
         return sum(map(len, self._subscriptions.values()))
+
+    def held_by(self, user_id: UUID | None) -> int:
+        """How many of them are a user's."""
+        return sum(s.context.actor.user_id == user_id for some in self._subscriptions.values() for s in some)
 
     def changed(self, job_id: str | None) -> None:
         """A job has moved; None: any may have."""

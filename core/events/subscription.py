@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from core.context import Actor, RequestContext
 from core.errors import LimitExceeded
 from core.events.watch import Asked, Event, Watch
+from core.meters import DROPPED, EVENTS
 
 #: The most that may wait for a connection: events, and their bytes.
 WAITING, WAITING_BYTES = 1000, 4_000_000
@@ -43,10 +44,12 @@ class Subscription:
         """Have an event wait for the connection; one that is too slow is dropped."""
         if self._ended:
             return
+        EVENTS.add()
         self._waiting.append(event.body)
         self._bytes += len(event.body)
         if len(self._waiting) > WAITING or self._bytes > WAITING_BYTES:
             self._waiting.clear()
+            DROPPED.add()
             self.end(TooSlow("you take events more slowly than they come: subscribe again from your last cursor"))
         self._more.set()
 

@@ -49,6 +49,7 @@ class Gauges:
         yield pools
         yield _one("crm_pool_waiting", "Who waits for a connection.", sum(len(p.waiters) for p in budget.pools))
         yield _one("crm_listening", "Processes that hear notifications.", int(services.database.listening))
+        yield _one("crm_subscriptions", "Subscriptions that are open.", services.hubs.open)
         yield from self._caches(list(services.features.compositions))
         yield from self._plugins(list(services.features.compositions))
 

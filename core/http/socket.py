@@ -27,11 +27,13 @@ from core.schema.execute import graphql_error, refused
 
 PROTOCOL = "graphql-transport-ws"
 INIT_SECONDS = 10.0
-#: Operations that one socket may have running.
-AT_ONCE = 100
+#: Seconds after which a ping keeps a silent socket open.
+ALIVE_SECONDS = 15.0
 
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NO_PROTOCOL = 4400, 4401, 4403, 4406
 INIT_TIMEOUT, DUPLICATE_ID, SECOND_INIT, TOO_LARGE = 4408, 4409, 4429, 1009
+#: This process has as many sockets as it may: "try again later" of the register of codes.
+TOO_MANY = 1013
 #: Our own: events come faster than the client takes them. It may come back and go on from its last cursor.
 TOO_SLOW = 4508
 
@@ -53,6 +55,7 @@ class Sockets:
         self._runner = Runner(services)
         self._hosts = Hosts(services.settings.allowed_hosts)
         self._cors = Cors(services.settings.cors_origins)
+        self._open = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any, slug: str | None = None) -> None:
         """Serve one socket from its handshake to its end."""
@@ -69,7 +72,14 @@ class Sockets:
             await send({"type": "websocket.close", "code": NO_PROTOCOL, "reason": "Subprotocol not acceptable"})
             return
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL})
-        await Socket(self._services, self._runner, workspace, scope, headers, send).serve(receive)
+        if self._open >= self._services.settings.max_sockets:
+            await send({"type": "websocket.close", "code": TOO_MANY, "reason": "Too many sockets: try again later"})
+            return
+        self._open += 1
+        try:
+            await Socket(self._services, self._runner, workspace, scope, headers, send).serve(receive)
+        finally:
+            self._open -= 1
 
     def _same_site(self, headers: dict[bytes, bytes]) -> bool:
         """Whether the page that opens the socket may: browsers ask no preflight for sockets."""
@@ -105,6 +115,7 @@ class Socket:
 
     async def serve(self, receive: Any) -> None:
         """Answer messages until either side ends it."""
+        alive = asyncio.create_task(self._keep_alive())
         try:
             while True:
                 async with asyncio.timeout(self._patience()):
@@ -118,8 +129,15 @@ class Socket:
         except _Closing as closing:
             await self._close(closing.code, closing.reason)
         finally:
+            alive.cancel()
             for task in self._running.values():
                 task.cancel()
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(ALIVE_SECONDS)
+            if self._actor is not None:
+                await self._say({"type": "ping"})
 
     def _patience(self) -> float | None:
         """Seconds until the socket ends by itself: without a greeting, or when its token expires."""
@@ -185,8 +203,9 @@ class Socket:
             raise _Closing(DUPLICATE_ID, f"Subscriber for {id_} already exists")
         # The token may have been revoked since the last operation.
         self._actor = await self._authenticate()
-        if len(self._running) >= AT_ONCE:
-            refusal = Refusal(429, "LIMIT_EXCEEDED", f"A socket may run {AT_ONCE} operations at once.")
+        most = self._services.settings.max_operations_per_socket
+        if len(self._running) >= most:
+            refusal = Refusal(429, "LIMIT_EXCEEDED", f"A socket may run {most} operations at once.")
             await self._fail(id_, refusal.body)
             return
         task = asyncio.create_task(self._operate(id_, message["payload"], self._actor))
