@@ -159,14 +159,18 @@ async def test_candidates_come_with_their_evidence(desk: Desk) -> None:
     assert await desk.code(CANDIDATES, where={}, threshold=2) == "BAD_USER_INPUT"
 
 
-async def run_job(desk: Desk, input_: Mapping[str, Any], counts: dict[str, Any] | None = None) -> Any:
+async def run_job(
+    desk: Desk, input_: Mapping[str, Any], counts: dict[str, Any] | None = None, number: Any = None
+) -> Any:
     """One attempt at building, as a worker makes it."""
     composition = await desk.features.composition(desk.workspace)
     kind = job_types(composition.hooks)[build.KIND]
     row = await desk.database.pool(desk.workspace).fetchrow(
         "update job set status = 'RUNNING', started_at = clock_timestamp() "
-        "where id = (select id from job where kind = $1 order by created_at desc limit 1) returning id, started_at",
+        "where id = coalesce($2, (select id from job where kind = $1 order by created_at desc limit 1)) "
+        "returning id, started_at",
         build.KIND,
+        number,
     )
     context = RequestContext(desk.workspace, Actor(ActorKind.SYSTEM, SYSTEM))
     job = JobContext(
@@ -175,6 +179,7 @@ async def run_job(desk: Desk, input_: Mapping[str, Any], counts: dict[str, Any] 
         context,
         composition.policy(SYSTEM),
         composition.hooks,
+        composition,
         input_,
         desk.database,
         row["started_at"],
@@ -248,6 +253,41 @@ async def test_a_build_that_was_broken_off_goes_on_where_it_was(desk: Desk, monk
     monkeypatch.setattr(build._Build, "_batch", whole)
     assert (await run_job(desk, input_, counts))["records"] == 6
     assert await desk.fetch("select count(*) from dedupe_key") == 6
+
+
+async def test_a_criterion_that_is_changed_while_its_keys_are_made_gets_a_job_of_its_own(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "AT_ONCE", 0)
+    monkeypatch.setattr(build, "BATCH", 2)
+    for i in range(4):
+        await desk.customer(f"C{i}", phone=f"09126339{i:02}", email=f"c{i}@x.vn")
+    made = await desk.do(
+        """mutation { duplicateCriterionCreate(input: {fields: ["phone"]}) {
+          duplicateCriterion { id } userErrors { code } } }"""
+    )
+    old = await last_input(desk)
+    rewrite, waiting = build.rewrite, [["email"]]
+    update = """mutation($id: ID!, $fields: [String!]!) {
+      duplicateCriterionUpdate(input: {id: $id, fields: $fields}) { userErrors { code } } }"""
+
+    async def changes_meanwhile(*arguments: Any) -> int:
+        written = await rewrite(*arguments)
+        if waiting:
+            await desk.do(update, id=made["duplicateCriterion"]["id"], fields=waiting.pop())
+        return written
+
+    monkeypatch.setattr(build, "rewrite", changes_meanwhile)
+    job = await desk.fetch("select id from job order by created_at desc limit 1")
+    await run_job(desk, old, number=job)
+    assert await status(desk) == ["BUILDING"]
+    new = await last_input(desk)
+    assert new["sets"] != old["sets"]
+    await run_job(desk, new)
+    assert await status(desk) == ["ACTIVE"]
+    assert len(await errors(desk, name="D", email="c0@x.vn")) == 1
+    assert await errors(desk, name="E", phone="0912633900") == []
+    assert await desk.fetch("select count(distinct set_id) from dedupe_key") == 1
 
 
 @pytest.mark.parametrize("at_once", [True, False])

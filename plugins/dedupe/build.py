@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -35,7 +36,7 @@ _ANEW = """update dedupe_criterion set set_id = nextval('dedupe_set'), status = 
 _AGAIN = "update dedupe_criterion set status = 'BUILDING', progress = 0 where id = any($1::uuid[])"
 _ACTIVE = """update dedupe_criterion set status = 'ACTIVE', progress = 1
     where id = any($1::uuid[]) and set_id = any($2::integer[])"""
-_PROGRESS = "update dedupe_criterion set progress = $2 where id = any($1::uuid[]) and status = 'BUILDING'"
+_PROGRESS = "update dedupe_criterion set progress = $2 where set_id = any($1::integer[]) and status = 'BUILDING'"
 _COUNT = """select (select count(*) from (select from customer limit $1) c)
     + (select count(*) from (select from contact limit $1) t)"""
 _TABLES = {"Customer": "customer", "Contact": "contact"}
@@ -53,7 +54,8 @@ async def criteria_changed(batch: Batch, changes: ChangeSet, settings: Settings)
 async def catch_up(changes: ChangeSet, since: datetime | None, settings: Settings) -> None:
     """Make keys anew that were normalised otherwise, and those of what was written while nobody kept them."""
     rules = await _rules(changes, settings)
-    otherwise = [c.id for c in rules.criteria if c.made_with != rules.normaliser.fingerprint]
+    # What was not finished then, nobody can tell how far it is now.
+    otherwise = [c.id for c in rules.criteria if not c.active or c.made_with != rules.normaliser.fingerprint]
     if otherwise:
         await _begin(changes, settings, otherwise, anew=True)
     rest = [c.id for c in rules.criteria if c.id not in otherwise]
@@ -78,7 +80,8 @@ async def _begin(
     if await _small(connection):
         await _at_once(changes, settings, ids)
         return
-    given = {"criteria": [str(i) for i in ids], "since": since and since.isoformat()}
+    sets = [c.set_id for c in (await _rules(changes, settings)).criteria if c.id in set(ids)]
+    given = {"sets": sets, "since": since and since.isoformat()}
     await enqueue(connection, changes.context.workspace, KIND, given, None)
 
 
@@ -115,19 +118,24 @@ def job(settings: Settings) -> JobType:
 
 
 class _Build:
-    """One attempt at making keys; what earlier ones have made, as far as `counts` tells, is not made again."""
+    """One attempt at making keys; what earlier ones have made, as far as `counts` tells, is not made again.
+
+    A criterion that is changed meanwhile has another set of keys then, which is not this job's.
+    """
 
     def __init__(self, context: JobContext, settings: Settings) -> None:
         self.context = context
         self.settings = settings
         self.workspace: Workspace = context.workspace
-        self.ids = [UUID(i) for i in context.input["criteria"]]
+        self.sets: list[int] = context.input["sets"]
         since = context.input.get("since")
         self.since = datetime.fromisoformat(since) if since else None
         self.done = int(context.counts.get("records", 0))
 
     async def run(self) -> Mapping[str, Any]:
         await self._join_others()
+        if not self.sets:
+            return {"records": 0}
         await self._others_end()
         async with self.context.connection() as connection:
             total = sum([await self._number(connection, t) for t in _TABLES.values()])
@@ -144,13 +152,13 @@ class _Build:
         """Make the keys of all criteria that wait for theirs in one go; their own jobs then find nothing to do."""
         if self.since is not None:
             return
-        if "criteria" in self.context.counts:
-            self.ids = [UUID(i) for i in self.context.counts["criteria"]]
+        if "sets" in self.context.counts:
+            self.sets = self.context.counts["sets"]
             return
         async with self.context.change_set() as changes:
             rules = await _rules(changes, self.settings)
-        self.ids = [c.id for c in rules.criteria if not c.active]
-        await self.context.progress(counts={"criteria": [str(i) for i in self.ids]})
+        self.sets = [c.set_id for c in rules.criteria if not c.active]
+        await self.context.progress(counts={"sets": self.sets})
 
     async def _others_end(self) -> None:
         """Wait for those who have been writing since before the criteria were saved: they keep no keys of them."""
@@ -170,7 +178,7 @@ class _Build:
     async def _criteria(self, changes: ChangeSet) -> list[Criterion]:
         """The criteria to be built, as they are; one that was changed meanwhile has a job of its own."""
         rules = await _rules(changes, self.settings)
-        return [c for c in rules.criteria if c.id in self.ids and not c.active]
+        return [c for c in rules.criteria if c.set_id in self.sets and not c.active]
 
     async def _batch(self, name: str, table: str, total: int) -> bool:
         """Make the keys of the next records; False where there are none left."""
@@ -191,11 +199,11 @@ class _Build:
         counts = {name: str(ids[-1]), "records": self.done}
         async with self.context.change_set(fraction=fraction, counts=counts) as changes:
             rules = await _rules(changes, self.settings)
-            criteria = [c for c in rules.criteria if c.id in self.ids and not c.active]
+            criteria = [c for c in rules.criteria if c.set_id in self.sets and not c.active]
             if not criteria:
                 return False
             await rewrite(changes.connection, changes.policy.catalog[name], ids, criteria, rules)
-            await changes.connection.execute(_PROGRESS, self.ids, round(fraction, 4))
+            await changes.connection.execute(_PROGRESS, self.sets, Decimal(str(round(fraction, 4))))
         return True
 
     async def _tidy(self) -> None:
