@@ -34,10 +34,12 @@ _ALL = f"""(select * from ({_LIVE}) live union all
       select * from ({_HELD.format(live="not k.live")} order by k.customer_id limit {_MOST_HOLDERS}) dead)"""
 
 
+# Sub-selects hide the arrays' lengths from the planner, so that it plans once and not for each request anew.
 def _look(holders: str) -> str:
     return f"""select {CRITERIA} as criteria, (select json_agg(h) from (
   select g.i - 1 as i, k.customer_id as customer, k.contact_id as contact, k.dismissed
-  from unnest($1::integer[], $2::text[], $3::uuid[]) with ordinality g(set_id, key, self, i)
+  from unnest((select $1::integer[]), (select $2::text[]), (select $3::uuid[]))
+    with ordinality g(set_id, key, self, i)
   cross join lateral (
     select k.*, exists (
       select from dedupe_dismissal d where d.customer_id = g.self and d.other_id = k.customer_id) as dismissed
@@ -50,8 +52,8 @@ _ADD = f"""with w as (
   insert into dedupe_key (set_id, key, customer_id, contact_id, free)
   select g.set_id, g.key, g.customer_id, g.contact_id, g.free and not exists (
     select from dedupe_key f where f.set_id = g.set_id and f.key = g.key and f.free and f.customer_id = g.customer_id)
-  from unnest($1::integer[], $2::text[], $3::uuid[], $4::uuid[], $5::boolean[])
-    g(set_id, key, customer_id, contact_id, free))
+  from unnest((select $1::integer[]), (select $2::text[]), (select $3::uuid[]), (select $4::uuid[]),
+    (select $5::boolean[])) g(set_id, key, customer_id, contact_id, free))
 select {CRITERIA}"""
 _DROP = """delete from dedupe_key k using unnest($1::integer[], $2::text[], $3::uuid[], $4::uuid[])
     g(set_id, key, customer_id, contact_id)
