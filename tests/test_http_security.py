@@ -134,16 +134,10 @@ _FORM = [("content-type", "multipart/form-data; boundary=b"), ("graphql-require-
 async def test_what_is_refused_costs_less_than_50_ms(
     client: Client, headers: list[tuple[str, str]], body: bytes, status: int
 ) -> None:
-    """In the server's computing time, with no length said beforehand and parts as a socket brings them."""
-    parts = [body[at : at + 65_536] for at in range(0, len(body), 65_536)]
-    sent: list[Any] = []
+    """In the server's computing time, with no length said beforehand and parts as a socket brings them.
 
-    async def receive() -> Any:
-        return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
+    The least of three times: collecting the garbage of a whole test run takes longer.
+    """
     given = [*client.headers.items(), *headers]
     scope = {
         "type": "http",
@@ -152,11 +146,22 @@ async def test_what_is_refused_costs_less_than_50_ms(
         "query_string": b"",
         "headers": [(name.encode(), value.encode()) for name, value in given],
     }
-    began = time.process_time()
-    await client.application(scope, receive, send)
-    spent = time.process_time() - began
-    assert sent[0]["status"] == status, sent
-    assert spent < 0.05
+    spent = []
+    for _ in range(3):
+        parts = [body[at : at + 65_536] for at in range(0, len(body), 65_536)]
+        sent: list[Any] = []
+
+        async def receive(parts: list[bytes] = parts) -> Any:
+            return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
+
+        async def send(message: Any, sent: list[Any] = sent) -> None:
+            sent.append(message)
+
+        began = time.process_time()
+        await client.application(scope, receive, send)
+        spent.append(time.process_time() - began)
+        assert sent[0]["status"] == status, sent
+    assert min(spent) < 0.05
 
 
 async def test_other_host_names_are_not_served(database: Database, settings: Settings) -> None:

@@ -164,7 +164,8 @@ def test_error_codes_exist() -> None:
     table = text.split("## Errors")[1].split("## Over HTTP")[0]
     shown = set(re.findall(r"`([A-Z_]{6,})`", table))
     known = {e.code for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.CrmError)}
-    assert shown - known == {"GRAPHQL_PARSE_FAILED", "GRAPHQL_VALIDATION_FAILED"}
+    of_documents = {"PERSISTED_QUERY_NOT_FOUND", "PERSISTED_QUERY_ONLY"}
+    assert shown - known == {"GRAPHQL_PARSE_FAILED", "GRAPHQL_VALIDATION_FAILED"} | of_documents
 
 
 def test_error_codes_are_what_requests_get(demo: Demo) -> None:
