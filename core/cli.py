@@ -50,6 +50,7 @@ def _status(arguments: Sequence[str] | None) -> int:
     from core.errors import CrmError  # noqa: PLC0415
 
     try:
+        _add_plugged(sys.argv[1:] if arguments is None else arguments)
         status = app(args=arguments, prog_name="crm", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except CrmError as error:
@@ -69,6 +70,29 @@ def _status(arguments: Sequence[str] | None) -> int:
         # PostgreSQL repeats rows on the further lines.
         reason = next(iter(str(error).splitlines()), "")
         return _failed(f"{type(error).__name__}: {reason} (CRM_LOG_LEVEL=debug shows where)")
+
+
+def _add_plugged(arguments: Sequence[str]) -> None:
+    """Add the commands of plugins: the one that is asked for, or all of them where the help may be.
+
+    One that cannot be loaded is left out of the help and fails when it is asked for.
+    """
+    from importlib.metadata import entry_points  # noqa: PLC0415
+
+    from core.errors import PluginError  # noqa: PLC0415
+
+    known = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
+    asked = next((a for a in arguments if not a.startswith("-")), None)
+    if asked in known - {None}:
+        return
+    for point in entry_points(group="crm.commands"):
+        if point.name in known or asked not in (None, point.name):
+            continue
+        try:
+            app.command(name=point.name)(point.load())
+        except Exception as error:
+            if asked is not None:
+                raise PluginError(f"the command {point.name} cannot be loaded: {error}", plugin=point.value) from error
 
 
 def _failed(message: str, status: int = 1) -> int:

@@ -75,6 +75,8 @@ from core.schema.where import condition as where_condition
 from core.schema.where import uuid_or_none
 from core.sql import Statement, quote
 from core.targets import image_sql
+from core.terminal import Terminal
+from core.terminal import terminal as open_terminal
 from core.turned import turning
 from core.undo import undo as undo_change_set
 
@@ -157,6 +159,7 @@ __all__ = [
     "StoredFile",
     "StoredRule",
     "Target",
+    "Terminal",
     "ToMany",
     "ToOne",
     "Upload",
@@ -182,6 +185,7 @@ __all__ = [
     "logger",
     "new_id",
     "one_target",
+    "open_terminal",
     "parse_choice",
     "plain_json",
     "quote",

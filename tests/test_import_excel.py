@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.context import Workspace
+from core.context import RequestContext, Workspace
 from core.database import Database
+from core.errors import BadInput
+from core.files import FileStore
+from core.grants import Reach
+from core.terminal import Terminal
+from plugins.import_excel import console
 from tests.importing import START, Importer, book, importing, shared
+from tests.switching import actor
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +249,57 @@ async def test_the_template_is_understood(desk: Importer, tmp_path: Path) -> Non
         setup = (await desk.upload(path))["setup"]
         assert setup["rowCount"] == 0
         assert all(c["target"] for c in setup["columns"]), [c for c in setup["columns"] if not c["target"]]
+
+
+async def test_the_command(
+    desk: Importer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def opened(workspace: str | None, login: str | None) -> AsyncIterator[Terminal]:
+        assert (workspace, login) == ("shop", None)
+        extra = {"files": FileStore(desk.database.settings)}
+        context = RequestContext(desk.workspace, desk.system, locale="en", extra=extra)
+        yield Terminal(desk.database, desk.features, context)
+
+    monkeypatch.setattr(console, "open_terminal", opened)
+    path = book(tmp_path / "c.xlsx", [["Mã", "Ai", "Email"], ["C1", "An", "a@c.vn"], ["C2", None, "b@c.vn"]])
+    failed = tmp_path / "failed.xlsx"
+    for dry_run in (True, False):
+        values = {"mode": "CREATE_ONLY", "key": "code", "mine": False}
+        given = ["Ai=name", "C=description"]
+        await console.run(path, "shop", None, None, given, values, again=False, dry_run=dry_run, failed=failed)
+        said = capsys.readouterr().out
+        assert "created: 1" in said
+        assert "B3: The customer's name is missing Fill in the name." in said
+        assert failed.exists()
+        assert (await customer(desk, "C1") is None) == dry_run
+    with pytest.raises(BadInput, match="HEADER=TARGET"):
+        console.mapped([{"name": "A", "letter": "A", "target": None}], ["B=name"])
+
+
+async def test_whoever_may_not_import_is_told_so_and_nobody_reads_the_imports_of_others(
+    desk: Importer, tmp_path: Path
+) -> None:
+    path = book(tmp_path / "p.xlsx", [["Mã KH", "Tên"], ["P1", "An"]])
+    stranger = actor({("Customer", "create"): Reach.ALL, ("Import", "read"): Reach.OWN})
+    with pytest.raises(AssertionError, match="FORBIDDEN"):
+        await desk.upload(path, stranger)
+    made = await desk.upload(path)
+    found = await desk.ask("query($id: ID!) { import(id: $id) { id } }", stranger, id=made["import"]["id"])
+    assert found["data"] == {"import": None}
+    setup = await desk.ask(
+        "query($id: ID!) { importSetup(id: $id) { sheet columns { header target } } }", id=made["import"]["id"]
+    )
+    assert [c["target"] for c in setup["data"]["importSetup"]["columns"]] == ["code", "name"]
+    fields = await desk.do("{ importableFields { name labelVi } }")
+    assert {"code", "contact.name", "owner", "groups"} <= {f["name"] for f in fields}
+
+
+async def test_a_file_that_cannot_be_read_leaves_nothing_behind(desk: Importer, tmp_path: Path) -> None:
+    path = tmp_path / "prose.xlsx"
+    path.write_text("this is no spreadsheet")
+    before = await desk.fetch("select count(*) from import")
+    made = await desk.upload(path)
+    (error,) = made["userErrors"]
+    assert (error["code"], error["params"]["kind"]) == ("UNREADABLE_FILE", "not_excel")
+    assert await desk.fetch("select count(*) from import") == before
