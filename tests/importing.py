@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +24,9 @@ from core.files import FileStore, Upload
 from core.plugins import PluginRegistry
 from core.schema.execute import run
 from core.schema.mutate import Mutator
+from core.settings import Settings
+from core.worker import Worker
+from plugins.import_excel import work
 from tests.jobbing import working
 from tests.switching import Desk
 
@@ -112,14 +116,20 @@ class Importer(Desk):
 
 
 @asynccontextmanager
-async def importing(database: Database, workspace: Workspace, *plugins: str) -> AsyncIterator[Importer]:
-    """A workspace with import_excel, further plugins and a worker."""
+async def importing(
+    database: Database, workspace: Workspace, *plugins: str, worker: bool = True
+) -> AsyncIterator[Importer]:
+    """A workspace with import_excel, further plugins and, unless told otherwise, a worker."""
     names = ["import_excel", *plugins]
     features = Features(database, registry=PluginRegistry.discover([f"plugins.{n}" for n in names]))
     for name in names:
         await features.enable(workspace, name)
-    async with working(database, features):  # type: ignore[arg-type]
-        yield Importer(database, features, replace(workspace))
+    made = Importer(database, features, replace(workspace))
+    if worker:
+        async with working(database, features):  # type: ignore[arg-type]
+            yield made
+    else:
+        yield made
     await features.close()
 
 
@@ -141,3 +151,14 @@ def book(path: Path, rows: Sequence[Sequence[Any]], **sheets: Sequence[Sequence[
 def shared() -> Path:
     """Data beside the project, for tests that need it."""
     return Path(__file__).parent.parent.parent / os.environ.get("SHARED", "shared") / "data"
+
+
+async def main(data_dir: str) -> None:
+    """A process that is a worker and nothing else, with small batches."""
+    work.BATCH = 100
+    database = await Database.open(Settings.load(data_dir=Path(data_dir), secret="s" * 40))
+    await Worker(database, Features(database), heartbeat=1.0).run(asyncio.Event())
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
