@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -15,6 +16,7 @@ from core.database import Database
 from core.errors import BadInput
 from core.files import FileStore
 from core.grants import Reach
+from core.jobs import enqueue_once
 from core.terminal import Terminal
 from plugins.import_excel import console
 from tests.importing import START, Importer, book, importing, shared
@@ -303,3 +305,16 @@ async def test_a_file_that_cannot_be_read_leaves_nothing_behind(desk: Importer, 
     (error,) = made["userErrors"]
     assert (error["code"], error["params"]["kind"]) == ("UNREADABLE_FILE", "not_excel")
     assert await desk.fetch("select count(*) from import") == before
+
+
+async def test_staged_rows_of_old_imports_are_forgotten(desk: Importer, tmp_path: Path) -> None:
+    made = await desk.upload(book(tmp_path / "o.xlsx", [["Mã KH", "Tên"], ["X1", "An"]]))
+    id_ = made["import"]["id"]
+    await desk.fetch("update import set created_at = now() - interval '31 days' where id = $1::uuid", id_)
+    pool = desk.database.pool(desk.workspace)
+    job_id = uuid4()
+    async with desk.database.transaction(desk.workspace) as connection:
+        assert await enqueue_once(connection, desk.workspace, "import_excel.prune", job_id)
+    assert (await desk.finished(str(job_id)))["result"] == {"imports": 1}
+    assert await pool.fetchval("select count(*) from import_row where import_id = $1::uuid", id_) == 0
+    assert await desk.code(START, input={"id": id_}) == "FILE_GONE"

@@ -109,6 +109,7 @@ async def preview(call: Call) -> Payload:
     """Check a mapping, keep it, and let a job find out what would become of the rows."""
     row = await _own(call)
     _demand_idle(call, row)
+    await _demand_rows(call, row)
     await _map(call, row)
     connection = call.changes.connection
     job_id = await enqueue(connection, call.context.workspace, work.PREVIEW, _job_input(call, row), call.context.actor)
@@ -116,6 +117,13 @@ async def preview(call: Call) -> Payload:
         "update import set state = 'PREVIEWING', preview_job_id = $2 where id = $1", row["id"], job_id
     )
     return _job(row["id"], job_id)
+
+
+async def _demand_rows(call: Call, row: Mapping[str, Any]) -> None:
+    """Raise Refused where the staged rows of an old import were forgotten."""
+    there = "select exists (select from import_row where import_id = $1)"
+    if row["row_count"] and not await call.changes.connection.fetchval(there, row["id"]):
+        raise _refused(call, ("input", "id"), "FILE_GONE")
 
 
 async def _map(call: Call, row: Mapping[str, Any]) -> None:
@@ -144,6 +152,7 @@ async def start(call: Call) -> Payload:
         return _job(row["id"], row["job_id"], [_warning(call, row["id"])])
     if row["state"] == "PREVIEWING":
         raise _refused(call, ("input", "id"), "NOT_NOW")
+    await _demand_rows(call, row)
     if row["plan"] is None or call.input.keys() & {a.name for a in _MAPPING}:
         await _map(call, row)
         await connection.execute("delete from import_fault where import_id = $1", row["id"])

@@ -12,6 +12,7 @@ from plugins.import_excel.commands import OBJECTS
 from plugins.import_excel.commands import mutations as made
 from plugins.import_excel.downloads import mutations as downloads
 from plugins.import_excel.export import FORMAT, JOB
+from plugins.import_excel.pruning import pruning
 from plugins.import_excel.queries import QUERIES
 from plugins.import_excel.records import IMPORT, IMPORT_FAULT, MODE
 from plugins.import_excel.settings import Settings
@@ -49,9 +50,9 @@ def mutations(settings: Settings) -> Sequence[Mutation]:
 
 
 @hookimpl
-def jobs() -> Sequence[JobType]:
-    """Preview, import, undo and export."""
-    return *JOBS, JOB
+def jobs(settings: Settings) -> Sequence[JobType]:
+    """Preview, import, undo, export, and forgetting old rows."""
+    return *JOBS, JOB, pruning(settings)
 
 
 @hookimpl
