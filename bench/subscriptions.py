@@ -55,6 +55,9 @@ class Receiver:
             async for message in self.socket:
                 now = time.perf_counter()
                 told = json.loads(message)
+                if told["type"] == "ping":
+                    await self.socket.send('{"type": "pong"}')
+                    continue
                 if told["type"] != "next":
                     sys.exit(f"{self.login} was told {message[:300]!r}")
                 event = told["payload"]["data"]["customerChanged"]
@@ -84,7 +87,10 @@ def main() -> None:
         try:
             server.wait()
             accounts = json.loads((Path(folder) / "demo.json").read_text())["accounts"]
+            before = server.cpu()
             found = asyncio.run(measure(options, server.url, accounts))
+            found["server CPU us per event"] = round((server.cpu() - before) / found["events"] * 1e6, 1)
+            print(f"{'server CPU us per event':<30}{found['server CPU us per event']:>12}")
         finally:
             server.stop()
     results = ROOT / "results"

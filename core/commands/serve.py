@@ -211,7 +211,10 @@ async def _work(services: Services, stop: asyncio.Event) -> None:
 def _options(settings: Settings) -> dict[str, Any]:
     return {
         "http": "httptools",
+        "ws": "websockets-sansio",
         "ws_max_size": settings.max_body_bytes,
+        # Events are small and go to many: compressing each would cost more than all the rest.
+        "ws_per_message_deflate": False,
         "log_config": None,
         "access_log": False,
         "server_header": False,
