@@ -504,7 +504,7 @@ async def test_a_check_that_cannot_decide_refuses_everything(fresh: Desk) -> Non
     assert answer["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
     assert await fresh.fetch("select count(*) from customer") == 0
     health = fresh.features.registry.health["good"]
-    assert (health.hook, health.error) == ("check", "RuntimeError: cannot decide")
+    assert (health.hook, health.error) == ("check", "RuntimeError")
 
 
 async def test_plugins_react_in_their_order(fresh: Desk) -> None:
@@ -521,7 +521,7 @@ async def test_an_error_after_the_commit_undoes_nothing(fresh: Desk) -> None:
     await fresh.customer("An")
     assert ("committed", "customerCreate") in SEEN
     assert await fresh.fetch("select count(*) from customer") == 1
-    assert fresh.features.registry.health["good"].error == "RuntimeError: too late to matter"
+    assert fresh.features.registry.health["good"].error == "RuntimeError"
 
 
 async def test_a_migration_that_fails_is_told_to_those_who_may_switch(

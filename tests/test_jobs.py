@@ -139,6 +139,8 @@ async def test_progress_is_kept_merged_and_announced(database: Database, workspa
     heard: list[str | None] = []
     await database.listen(CHANNEL, heard.append)
     job = await attempt(database, workspace, job_id)
+    await asyncio.sleep(0.2)  # what was told of its beginning has come by then
+    heard.clear()
     await job.progress(0.25, {"read": 10})
     await job.progress(counts={"failed": 1})
     row = await database.pool(workspace).fetchrow("select progress, counts, heartbeat_at from job")
