@@ -171,7 +171,8 @@ def test_commands_exist() -> None:
     for words in re.findall(r"^\| `crm ([^`]+)`", text, re.MULTILINE):
         names = re.sub(r"\[.*?\]|--\S+|[A-Z]+", "", words).replace(",", " ").split()
         commands |= {tuple(names)} if len(names) < 3 else {(names[0], action) for action in names[1:]}
-    main(["--help"])  # which has the commands of plugins, too
+    with pytest.raises(SystemExit):
+        main(["--help"])  # which has the commands of plugins, too
     root: Any = typer.main.get_command(app)
     there = {(name,) for name in root.commands}
     for name, group in root.commands.items():
