@@ -18,7 +18,7 @@ install: .venv/.project ## Make .venv with exactly the locked packages, and this
 .venv/.packages: constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; say which with PYTHON=/path/to/python"; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear --without-pip .venv
-	$(PYTHON) -m pip --python $(BIN)/python install --quiet --require-hashes --requirement constraints.txt
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --require-hashes --no-deps --requirement constraints.txt
 	@touch $@
 
 .venv/.project: .venv/.packages pyproject.toml
