@@ -198,13 +198,17 @@ class Features:
 
     async def status(self, workspace: Workspace) -> list[FeatureStatus]:
         """Every installed plugin and every one the workspace knows, by name."""
-        composed = await self.composed(workspace)
+        left_out = await self.left_out(workspace)
         async with self.database.connection(workspace) as connection:
             stored = await _stored(connection)
-        left_out = {**composed.left_out, **self._entries[workspace.slug].absent}
         versions = {name: row["version"] for name, row in stored.items()}
         versions |= {s.name: s.version for s in self.registry.status()}
         return [self._status(name, version, stored.get(name), left_out) for name, version in sorted(versions.items())]
+
+    async def left_out(self, workspace: Workspace) -> dict[str, str]:
+        """The plugins that are switched on and not in the composition, installed or not, and why each is not."""
+        composed = await self.composed(workspace)
+        return {**composed.left_out, **self._entries[workspace.slug].absent}
 
     async def status_in(self, connection: Connection, name: str) -> FeatureStatus:
         """A plugin as it stands inside a transaction that switches it; what that composes to is not known yet."""

@@ -22,6 +22,8 @@ from pgqueuer.domain.types import JOB_STATUS, Channel, JobId
 
 #: All kinds of job are one entry point to pgqueuer: which kinds there are differs between workspaces.
 ENTRYPOINT = "job"
+#: The name under which workers are connected.
+WORKER = "headless-crm worker"
 
 #: All of it said, so that no PGQUEUER_ variable of the environment moves or weakens the queue.
 NAMES = DBSettings(

@@ -26,7 +26,7 @@ from core.errors import CrmError
 from core.jobs import CANCEL_CHANNEL, Ending, job_types
 from core.log import logger
 from core.pool import Connection
-from core.queue import ENTRYPOINT, NAMES, Queue
+from core.queue import ENTRYPOINT, NAMES, WORKER, Queue
 from core.schedule import Clock, Recurring
 from core.workspaces import Workspaces
 
@@ -97,7 +97,7 @@ class Worker:
                 connection = await asyncpg.connect(
                     database_url or self._database.dsn,
                     timeout=CONNECT_SECONDS,
-                    server_settings={"application_name": "headless-crm worker", "timezone": "UTC"},
+                    server_settings={"application_name": WORKER, "timezone": "UTC"},
                 )
                 try:
                     await work(connection, database_url, halt)
