@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +22,9 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _TEXTS = ("name", "version", "summary", "requires_core", "hooks", "app", "settings")
-_LISTS = ("requires", "after")
+_LISTS = ("requires", "after", "nouns")
+_TABLES = ("internal_tables",)
+_NOUN = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,9 @@ class Manifest:
     `requires_core` and `requires` are PEP 440 specifiers, of the core and of other plugins by name; `after` are
     plugins whose hooks run first where they are enabled too. `hooks` is the module with the plugin's hooks,
     `settings` its pydantic model and `app` its Piccolo app, both as `module:name` and empty where there is none.
+    `nouns` are what its names in a workspace are about, such as `tier`: its own name where it says none.
+    `internal_tables` are tables of no record type, with the reason why no client reads them. Both are what
+    `crm plugin check` holds it to.
     """
 
     name: str
@@ -44,6 +49,8 @@ class Manifest:
     after: tuple[str, ...] = ()
     settings: str = ""
     app: str = ""
+    nouns: tuple[str, ...] = ()
+    internal_tables: Mapping[str, str] = field(default_factory=dict)
 
     def demand_core(self, version: str) -> None:
         """Raise PluginError unless the plugin works with a version of the core."""
@@ -118,6 +125,9 @@ def parse(given: Mapping[str, Any], package: str) -> Manifest:
     for other in given.get("after", []):
         if not NAME.fullmatch(other) or other == name:
             raise wrong(f"after: {other!r} is not the name of another plugin")
+    for noun in given.get("nouns", []):
+        if not _NOUN.fullmatch(noun):
+            raise wrong(f"nouns: {noun!r} must be words in lower case, joined by _")
     return Manifest(
         name=name,
         version=given["version"],
@@ -129,11 +139,13 @@ def parse(given: Mapping[str, Any], package: str) -> Manifest:
         after=tuple(given.get("after", [])),
         settings=given.get("settings", ""),
         app=given.get("app", ""),
+        nouns=tuple(given.get("nouns", [name])),
+        internal_tables=dict(given.get("internal_tables", {})),
     )
 
 
 def _check_shapes(given: Mapping[str, Any], wrong: Callable[[str], PluginError]) -> None:
-    if unknown := sorted(given.keys() - {*_TEXTS, *_LISTS}):
+    if unknown := sorted(given.keys() - {*_TEXTS, *_LISTS, *_TABLES}):
         raise wrong(f"unknown key {unknown[0]}")
     for key in ("name", "version", "summary", "requires_core"):
         if key not in given:
@@ -144,6 +156,10 @@ def _check_shapes(given: Mapping[str, Any], wrong: Callable[[str], PluginError])
     for key in _LISTS:
         if not isinstance(given.get(key, []), list) or not all(isinstance(v, str) for v in given.get(key, [])):
             raise wrong(f"{key} must be a list of texts")
+    for key in _TABLES:
+        values = given.get(key, {})
+        if not isinstance(values, dict) or not all(isinstance(v, str) and v.strip() for v in values.values()):
+            raise wrong(f"{key} must be a table of texts")
     for key, pattern, shape in (
         ("hooks", _MODULE, "a module"),
         ("app", _REFERENCE, "module:name"),

@@ -23,6 +23,7 @@ from graphql import (
     is_specified_scalar_type,
 )
 
+from core.check.described import undescribed
 from core.contributions import Chosen, FeatureSet, compose
 from core.features import core_operations
 from core.plugins import PluginRegistry
@@ -72,11 +73,8 @@ def faults(schema: GraphQLSchema) -> Iterator[str]:
 
 def described(where: str, element: Any) -> Iterator[str]:
     """A description is there and begins like a sentence; a deprecation says why."""
-    text = element.description or ""
-    if not text.strip():
-        yield f"{where}: has no description"
-    elif not text[0].isupper() and not text[0].isdigit():
-        yield f"{where}: its description does not begin with a capital"
+    if (problem := undescribed(element.description)) is not None:
+        yield f"{where}: {problem}"
     if getattr(element, "deprecation_reason", None) == "":
         yield f"{where}: is deprecated without a reason"
 

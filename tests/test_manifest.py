@@ -17,6 +17,7 @@ def test_a_manifest_has_defaults() -> None:
     assert (found.name, found.version, found.summary, found.package) == ("toy", "1.2", "A toy", "a.toy")
     assert (found.hooks, found.settings, found.app, found.after) == ("a.toy.hooks", "", "", ())
     assert found.requires == {}
+    assert (found.nouns, found.internal_tables) == (("toy",), {})
 
 
 def test_a_manifest_says_everything() -> None:
@@ -26,11 +27,14 @@ def test_a_manifest_says_everything() -> None:
         "hooks": "a.toy.impl",
         "settings": "a.toy.settings:Settings",
         "app": "a.toy.tables:APP",
+        "nouns": ["toy", "play_thing"],
+        "internal_tables": {"toy_key": "Looked into by the check only"},
     }
     found = parse({**GOOD, **more}, "a.toy")
     assert {name: str(spec) for name, spec in found.requires.items()} == {"groups": "", "tiers": "<2,>=1.0"}
     assert (found.after, found.hooks) == (("dedupe",), "a.toy.impl")
     assert (found.settings, found.app) == ("a.toy.settings:Settings", "a.toy.tables:APP")
+    assert (found.nouns, found.internal_tables) == (("toy", "play_thing"), more["internal_tables"])
 
 
 @pytest.mark.parametrize(
@@ -56,6 +60,9 @@ def test_a_manifest_says_everything() -> None:
         ({"settings": "a.toy.settings"}, "settings 'a.toy.settings' must be written as module:name"),
         ({"app": "a.toy:"}, "app 'a.toy:' must be written as module:name"),
         ({"hooks": "a toy"}, "hooks 'a toy' must be written as a module"),
+        ({"nouns": ["Tier"]}, "nouns: 'Tier' must be words in lower case, joined by _"),
+        ({"internal_tables": ["toy_key"]}, "internal_tables must be a table of texts"),
+        ({"internal_tables": {"toy_key": " "}}, "internal_tables must be a table of texts"),
         ({"colour": "red"}, "unknown key colour"),
     ],
 )

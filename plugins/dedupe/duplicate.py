@@ -100,6 +100,7 @@ async def others(
     """What the actor may know of customers, by id. `fetch` runs a statement that returns one JSON value."""
     conditions = Conditions(policy)
     readable = conditions.sql(policy.scope("Customer").predicate, "c")
+    # crm: allow P802 the policy says for each what is told of it, and of what may not be read, `disclose` does
     statement = f"""
         select json_agg(json_build_array(c.id, ({readable}) is true and c.deleted_at is null, c.code, c.name,
             c.owner_id, u.display_name, c.deleted_at is not null))

@@ -49,8 +49,14 @@ def _json(name: str, description: str, vi: str, en: str) -> Field:
     )
 
 
+def _link(name: str, target: str, description: str, vi: str, en: str, *, required: bool = False) -> ToOne:
+    labels = {"vi": vi, "en": en}
+    return ToOne(name, target, description, required=required, write=Write.NEVER, labels=labels)
+
+
 def _state_sql(alias: str) -> str:
     """The state, told by the job where that ended without being able to say so."""
+    # crm: allow P802 only how the import's own jobs ended is told
     ended = "exists (select from job j where j.id = {} and j.status in ('FAILED', 'CANCELLED'))"
     return (
         f"case when {alias}.state = 'RUNNING' and {ended.format(f'{alias}.job_id')} then 'FAILED' "
@@ -95,15 +101,16 @@ IMPORT = RecordType(
         CREATED_AT,
     ),
     (
-        ToOne("previewJob", "Job", "The job of the latest preview.", write=Write.NEVER),
-        ToOne("job", "Job", "The job that writes the rows.", write=Write.NEVER),
-        ToOne("undoJob", "Job", "The job that undoes it.", write=Write.NEVER),
-        ToOne("file", "File", "The file that was uploaded.", write=Write.NEVER),
-        ToOne(
+        _link("previewJob", "Job", "The job of the latest preview.", "Tác vụ xem trước", "Preview job"),
+        _link("job", "Job", "The job that writes the rows.", "Tác vụ nhập", "Job"),
+        _link("undoJob", "Job", "The job that undoes it.", "Tác vụ hoàn tác", "Undo job"),
+        _link("file", "File", "The file that was uploaded.", "Tệp", "File"),
+        _link(
             "failedFile",
             "File",
             "A workbook of the rows that failed, as they were and with the reason; correct it and upload it again.",
-            write=Write.NEVER,
+            "Tệp dòng lỗi",
+            "Failed rows",
         ),
         ToMany("faults", "ImportFault", "import_id", "What is wrong with rows, by row."),
         CREATED_BY,
@@ -165,7 +172,7 @@ IMPORT_FAULT = RecordType(
             labels={"vi": "Bỏ qua", "en": "Skipped"},
         ),
     ),
-    (ToOne("import", "Import", "The import.", required=True, write=Write.NEVER),),
+    (_link("import", "Import", "The import.", "Lần nhập dữ liệu", "Import", required=True),),
     actions=(),
     exposed=False,
     follows=True,

@@ -28,6 +28,7 @@ from core import (
 from plugins.shared_pool.claims import PACKAGE
 from plugins.shared_pool.rules import whole
 
+# crm: allow P802 whom a pool lets in may know its name
 _THROUGH = """
 select json_agg(p.name order by p.name) from pool_member m join pool p on p.id = m.pool_id and p.deleted_at is null
 where m.customer_id = $1 and (p.open_to_all or exists

@@ -1,0 +1,105 @@
+"""A plugin imported, and composed with core and every other plugin that is installed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+from graphql import GraphQLSchema
+
+from core.check.source import Source
+from core.contributions import Chosen, Composed, FeatureSet, compose
+from core.errors import PluginError
+from core.features import core_operations
+from core.hooks import Enabled, Hooks
+from core.plugins import GROUP, Plugin, PluginRegistry
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A plugin as it was loaded. `without` is the feature set of all other plugins, `both` the one with it too."""
+
+    source: Source
+    registry: PluginRegistry
+    plugin: Plugin
+    without: Composed
+    both: Composed
+
+    @property
+    def before(self) -> GraphQLSchema:
+        """The schema without the plugin."""
+        return self.without.composition.schema
+
+    @property
+    def after(self) -> GraphQLSchema:
+        """The schema with it."""
+        return self.both.composition.schema
+
+    def contributed(self, hook: str) -> Any:
+        """What the plugin's own hook contributes with the default settings: a tuple, a mapping, or ()."""
+        hooks = Hooks([Enabled(self.plugin.name, self.plugin.module, self.plugin.settings({}))])
+        found = next((found for _, found in hooks.contribute(hook)), ())
+        return found if isinstance(found, Mapping) else tuple(found)
+
+
+@dataclass
+class Loader:
+    """Loads plugins one after the other; what was composed for one is not composed again for the next."""
+
+    composed: dict[tuple[int, str], Composed] = field(default_factory=dict)
+    registries: dict[tuple[str, ...], PluginRegistry] = field(default_factory=dict)
+
+    def load(self, source: Source) -> Loaded:
+        """Import and compose a plugin, as long as `importable(source)` lasts. Raises PluginError, in one line."""
+        name = source.manifest.name
+        installed = {e.name: e.value for e in metadata.entry_points(group=GROUP)}
+        packages = tuple(sorted({**installed, name: source.package}.values()))
+        if packages not in self.registries or source.package not in installed.values():
+            self.registries[packages] = PluginRegistry.discover(packages)
+        registry = self.registries[packages]
+        if broken := registry.broken.get(name) or registry.broken.get(source.package):
+            raise PluginError(broken.reason, plugin=name)
+        plugin = registry.plugins[name]
+        folder = str(source.folder)
+        if not str(plugin.module.__file__).startswith(folder) and plugin.manifest.hooks.startswith(source.package):
+            raise PluginError(f"{source.package} is imported from elsewhere: {plugin.module.__file__}", plugin=name)
+        plugin.settings({})
+        others = [p for p in registry.plugins.values() if p is not plugin and name not in p.manifest.requires]
+        without = self._compose(registry, others)
+        return Loaded(source, registry, plugin, without, self._compose(registry, [*others, plugin]))
+
+    def _compose(self, registry: PluginRegistry, plugins: list[Plugin]) -> Composed:
+        chosen = tuple(Chosen(p.name, p.manifest.version) for p in sorted(plugins, key=lambda p: p.name))
+        features = FeatureSet(chosen)
+        key = id(registry), features.fingerprint
+        if key not in self.composed:
+            # Composing needs no running features: what core's own operations do with them is not done here.
+            operations = core_operations(None)  # type: ignore[arg-type]
+            self.composed[key] = compose(features, registry, operations)
+        return self.composed[key]
+
+
+@contextmanager
+def importable(source: Source) -> Iterator[None]:
+    """Inside the block a plugin's modules can be imported although it is not installed; afterwards they are forgotten.
+
+    What is imported from that folder already stays.
+    """
+    top = source.package.partition(".")[0]
+
+    def own() -> set[str]:
+        return {name for name in sys.modules if name == top or name.startswith(f"{top}.")}
+
+    before = own()
+    sys.path.insert(0, str(source.root))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(source.root))
+        for name in own() - before:
+            if str(getattr(sys.modules[name], "__file__", "") or "").startswith(str(source.folder)):
+                del sys.modules[name]
