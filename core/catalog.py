@@ -6,7 +6,7 @@ name, naming both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -223,8 +223,19 @@ def _compose(t: RecordType, extensions: Sequence[Extension], viewer_sources: tup
         for x in map(own, part.filters):
             claim(filter_names, x.name, x.plugin)
             filters[x.name] = x
-    for c in computed.values():
-        for name in c.requires:
-            if name not in fields and name not in to_many:
-                raise CompositionError(f"{t.name}.{c.name} of {c.plugin} requires {name!r}, which no one declares")
-    return Record(t, fields, to_one, to_many, filters, computed, viewer_sources)
+    record = Record(t, fields, to_one, to_many, filters, computed, viewer_sources)
+    _demand_needed(record)
+    return record
+
+
+def _demand_needed(record: Record) -> None:
+    """Raise CompositionError where a part of a record type is made from a field or relation that is not there."""
+    needs: list[tuple[Computed | Filter | Field, tuple[str, ...], Container[str]]] = []
+    needs += [(c, c.requires, {*record.fields, *record.to_many}) for c in record.computed.values()]
+    needs += [(x, x.requires, record.fields) for x in record.filters.values()]
+    needs += [(f, f.reads, record.to_many) for f in record.fields.values()]
+    for part, names, there in needs:
+        for name in names:
+            if name not in there:
+                said = f"{record.name}.{part.name} of {part.plugin}"
+                raise CompositionError(f"{said} requires {name!r}, which no one declares")

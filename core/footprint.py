@@ -116,19 +116,23 @@ class _Walk:
             case Compare(field=read) if link := _link_of(record, read):
                 self._follow(link, record, route)
             case Compare(field=read):
-                self._read(record, read)
+                self._read(record, read, route)
             case Within(field=read):
-                self._read(record, read)
+                self._read(record, read, route)
                 self.recurring = True
             case Linked(relation, part) | Related(relation, _, part) | RelatedCount(relation, part):
                 self.walk(part, self.catalog[relation.target], self._follow(relation, record, route))
             case LinkedAny(relation):
                 self._follow(relation, record, route)
 
-    def _read(self, record: Record, read: Field) -> None:
+    def _read(self, record: Record, read: Field, route: Route) -> None:
         self.reads.add((record.name, read.name))
+        for name in read.reads:
+            relation = record.to_many[name]
+            self._follow(relation, record, route)
+            self.reads |= {(relation.target, f.name) for f in self.catalog[relation.target].by_column().values()}
         # An expression that does not mention the row is the same for all of them.
-        if read.sql is not None and read.sql("t1") != read.sql("t2"):
+        if read.sql is not None and not read.reads and read.sql("t1") != read.sql("t2"):
             self.recurring = True
 
     def _follow(self, relation: Relation, record: Record, route: Route) -> Route:

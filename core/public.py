@@ -72,7 +72,7 @@ from core.schema.journal import SOURCE as CHANGE_SOURCE
 from core.schema.mutations import bulk_size, bulk_target, one_target
 from core.schema.transfer import give
 from core.schema.where import condition as where_condition
-from core.schema.where import uuid_or_none
+from core.schema.where import field_condition, uuid_or_none
 from core.sql import Statement, quote
 from core.targets import image_sql
 from core.terminal import Terminal
@@ -177,6 +177,7 @@ __all__ = [
     "constant",
     "enqueue",
     "explain_rule",
+    "field_condition",
     "files_of",
     "from_context",
     "give",

@@ -76,6 +76,8 @@ class Field:
     `required` fields are never null and can never be hidden. `generate` makes the values that new records left
     out: it gets the connection and those rows, and returns as many JSON values. A JSON field with `condition` holds a
     rule on the records of that type: clients write it as `<condition>Where` (see `core/rules.py`).
+    `reads` names the to-many relations whose records a field with `sql` is made from, and says that it is made from
+    nothing else: rules that use it are then looked at again as soon as such a record is written, not only at night.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Field:
     maximum: int | None = None
     custom: str = ""
     sql: Callable[[str], str] | None = None
+    reads: tuple[str, ...] = ()
     condition: str = ""
     generate: Callable[[Any, Sequence[Any]], Awaitable[Sequence[Any]]] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -204,16 +207,19 @@ Relation = ToOne | ToMany
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A key of its own in `<Type>Where`. `input` is the Strawberry input class of its value.
+    """A key of its own in `<Type>Where`. `input` is the type of its value.
 
+    That is an `InputType`, the name of a GraphQL input type there is (`IntFilter`), or a Strawberry input class.
     `predicate` turns the given argument into a predicate on the record; it must not touch the database. What it
-    raises is an error of the query, never "no condition".
+    raises is an error of the query, never "no condition". `requires` are the fields of the record that it reads: who
+    may not read one of them may not filter by it.
     """
 
     name: str
     description: str
     input: Any
     predicate: Callable[[Argument, Catalog], Predicate]
+    requires: tuple[str, ...] = ()
     plugin: str = "core"
 
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
-from graphql import validate_schema
+from graphql import GraphQLSchema, validate_schema
 
 from core.catalog import Catalog
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.database import Database
+from core.errors import CompositionError
 from core.grants import Access, Grants, Reach, RoleGrants
 from core.migrate import migrate_workspace, purge_app
+from core.operations import Argument, InputType
 from core.piccolo_app import APP_CONFIG
 from core.policy import Policy
 from core.pool import Connection
-from core.records import Field, Kind, RecordType, ToMany, ToOne
+from core.predicate import FALSE
+from core.records import Extension, Field, Filter, Kind, RecordType, ToMany, ToOne
 from core.rows import Row, new_id
 from core.schema.compose import build_schema
 from core.schema.customer import next_codes
@@ -158,6 +162,41 @@ def test_declarations_are_described_in_two_languages() -> None:
             assert text.endswith("."), (record_type.name, part.name)
             if not isinstance(part, ToMany) and getattr(part, "exposed", True) and hasattr(part, "labels"):
                 assert set(part.labels) == {"vi", "en"}, (record_type.name, part.name)
+
+
+def test_filters_that_declare_equal_inputs_share_them() -> None:
+    def build(*inputs: InputType) -> GraphQLSchema:
+        names = ("Customer", "Contact")
+        filters = (Filter("mood", "A mood.", given, lambda _given, _catalog: FALSE) for given in inputs)
+        extensions = [("test", Extension(name, filters=(f,))) for name, f in zip(names, filters, strict=False)]
+        return build_schema(Catalog.build(CORE, extensions), (), (UNDO,), (), {"REQUIRED": "Something is missing."})
+
+    mood = InputType("MoodFilter", "A mood.", (Argument("atLeast", "IntFilter", "This."),))
+    schema = build(mood, replace(mood))
+    found = schema.type_map["MoodFilter"]
+    assert schema.type_map["CustomerWhere"].fields["mood"].type is found
+    assert schema.type_map["ContactWhere"].fields["mood"].type is found
+    assert str(found.fields["atLeast"].type) == "IntFilter"
+    with pytest.raises(CompositionError, match="'MoodFilter' of test is already declared by test"):
+        build(mood, replace(mood, description="Another one."))
+
+
+@pytest.mark.parametrize(
+    ("extension", "message"),
+    [
+        (
+            Extension("Customer", (Field("many", Kind.INT, "Many.", sql=lambda _: "1", reads=("owner",)),)),
+            "Customer.many of test requires 'owner'",
+        ),
+        (
+            Extension("Customer", filters=(Filter("f", "F.", "IntFilter", lambda _g, _c: FALSE, requires=("no",)),)),
+            "Customer.f of test requires 'no'",
+        ),
+    ],
+)
+def test_what_a_part_requires_is_there(extension: Extension, message: str) -> None:
+    with pytest.raises(CompositionError, match=message):
+        Catalog.build(CORE, [("test", extension)])
 
 
 def test_record_types_compose(catalog: Catalog) -> None:

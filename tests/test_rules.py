@@ -19,7 +19,7 @@ from core.features import Features
 from core.footprint import Footprint, Step, footprint_of
 from core.grants import SYSTEM, Access, Grants, Reach, RoleGrants
 from core.plugins import PluginRegistry
-from core.predicate import Compare
+from core.predicate import Compare, Linked
 from core.records import Extension, Field, Kind
 from core.rows import Row
 from core.rules import compile_rule
@@ -111,6 +111,18 @@ async def test_a_filter_of_a_plugin_tells_what_it_reads(database: Database, modu
     async with database.connection(module_workspace) as connection:
         gone = Batch(catalog["GroupMember"], "delete", [member])
         assert await found.affected(connection, catalog, gone, 10) == {customer}
+
+
+def test_an_expression_that_says_what_it_reads_is_looked_at_when_that_is_written() -> None:
+    many = Field("many", Kind.INT, "How many contacts.", sql=lambda a: f"{a}.id is null", reads=("contacts",))
+    catalog = Catalog.build(CORE, [("test", Extension("Customer", (many,)))])
+    opportunity = catalog["Opportunity"]
+    rule = Linked(opportunity.to_one["customer"], Compare(catalog["Customer"].fields["many"], "notNull"))
+    found = footprint_of(rule, opportunity, catalog)
+    assert not found.recurring
+    steps = Step("Opportunity", "customer_id", "Customer"), Step("Customer", "customer_id", "Contact", backward=True)
+    assert ("Contact", steps) in found.routes
+    assert {("Customer", "many"), ("Contact", "name"), ("Contact", "customerId")} <= found.reads
 
 
 @pytest.mark.parametrize(

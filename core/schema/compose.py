@@ -12,14 +12,13 @@ from strawberry.schema.config import StrawberryConfig
 
 from core.catalog import Catalog, Record
 from core.errors import CompositionError
-from core.operations import Argument as Declared
 from core.operations import InputType, Mutation, ObjectType, Query
 from core.operations import Member as Answer
 from core.records import EnumType, Field
 from core.schema.aggregate import FUNCTIONS, groupable, measured
 from core.schema.inputs import SCALAR_OF, record_inputs, shared_inputs, type_of, write_inputs
 from core.schema.subscription import subscription_type
-from core.schema.types import OWN_SCALARS, Argument, Member, Types
+from core.schema.types import OWN_SCALARS, Argument, Member, Types, arguments
 
 _PAGE = (
     Argument("first", "Int", "How many records from the start (or after a cursor); 50 when left out."),
@@ -54,7 +53,7 @@ def build_schema(
             types.enum(o.name, o.description, o.values)
             continue
         if isinstance(o, InputType):
-            types.input(o.name, o.description, _arguments(o.members), plugin=o.plugin)
+            types.declared(o, o.plugin)
             continue
         interface = "UserError" if o.user_error else ""
         inherited = _USER_ERROR if o.user_error else ()
@@ -157,12 +156,6 @@ def _shared_types(types: Types, error_codes: dict[str, str]) -> None:
             Member("id", "ID!", "Its id; that of a dry run is never kept."),
             Member("counts", "JSON!", "How many records were created, updated, deleted and restored."),
         ],
-    )
-
-
-def _arguments(arguments: Iterable[Declared]) -> tuple[Argument, ...]:
-    return tuple(
-        Argument(a.name, a.type, a.description, strawberry.UNSET if a.default is ... else a.default) for a in arguments
     )
 
 
@@ -321,7 +314,7 @@ def _query(types: Types, catalog: Catalog, queries: Iterable[Query]) -> Any:
             ),
         ]
     for q in queries:
-        members.append(Member(q.name, q.type, _needing(q.description, q.ability), _arguments(q.arguments)))
+        members.append(Member(q.name, q.type, _needing(q.description, q.ability), arguments(q.arguments)))
     return types.object("Query", "What can be asked.", _unique(members, "Query"))
 
 
@@ -329,11 +322,10 @@ def _mutation(types: Types, mutations: Iterable[Mutation]) -> Any:
     members = []
     for m in mutations:
         stem = m.name[0].upper() + m.name[1:]
-        arguments: list[Argument] = []
+        taken: list[Argument] = []
         if m.input:
-            given = list(_arguments(m.input))
-            input_name = _input_name(m, given, types)
-            arguments.append(Argument("input", f"{input_name}!", "What to do."))
+            input_name = _input_name(m, arguments(m.input), types)
+            taken.append(Argument("input", f"{input_name}!", "What to do."))
         payload = [Member(p.name, p.type, p.description) for p in m.payload]
         if m.size is not None:
             payload.append(Member("job", "Job", "The job that does it, where there is too much to wait for."))
@@ -344,16 +336,16 @@ def _mutation(types: Types, mutations: Iterable[Mutation]) -> Any:
         ]
         types.object(f"{stem}Payload", f"The answer of `{m.name}`.", payload, plugin=m.plugin)
         if m.signed_in:
-            arguments += [
+            taken += [
                 Argument("dryRun", "Boolean!", "Do all the work, answer what would be, and change nothing.", False),
                 Argument("idempotencyKey", "String", "The same key and input within a day: done once, same answer."),
             ]
         needs = m.ability or (f"{m.action} on {m.record}" if m.record else "")
-        members.append(Member(m.name, f"{stem}Payload", _needing(m.description, needs), tuple(arguments)))
+        members.append(Member(m.name, f"{stem}Payload", _needing(m.description, needs), tuple(taken)))
     return types.object("Mutation", "What can be done.", _unique(members, "Mutation"))
 
 
-def _input_name(mutation: Mutation, members: list[Argument], types: Types) -> str:
+def _input_name(mutation: Mutation, members: Sequence[Argument], types: Types) -> str:
     """The input type of a mutation: a declared one where its only member is named `input`, else one of its own."""
     if len(members) == 1 and members[0].name == "input":
         return members[0].type.removesuffix("!")

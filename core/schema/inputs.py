@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from core.catalog import Catalog, Record
+from core.operations import InputType
 from core.periods import UNITS
-from core.records import Field, Kind, Write
+from core.records import Field, Filter, Kind, Write
 from core.schema.aggregate import groupable, measured
 from core.schema.order import order_name, sortable
 from core.schema.types import Argument, Types
@@ -131,6 +132,18 @@ def _filter_of(field: Field, types: Types) -> str | None:
     return _FILTERS[SCALAR_OF[field.kind]][0]
 
 
+def _own_input(declared: Filter, types: Types) -> str:
+    """The name of the input type of a filter, which is made where it is only declared."""
+    if isinstance(declared.input, str):
+        return declared.input
+    if isinstance(declared.input, InputType):
+        types.declared(declared.input, declared.plugin)
+        return declared.input.name
+    name = str(declared.input.__strawberry_definition__.name)
+    types.add(name, declared.input, declared.plugin)
+    return name
+
+
 def record_inputs(types: Types, record: Record, catalog: Catalog) -> None:
     """`<Type>Where`, its order, grouping and list inputs."""
     name = record.name
@@ -152,10 +165,7 @@ def record_inputs(types: Types, record: Record, catalog: Catalog) -> None:
         if many.filterable and many.exposed:
             members.append(Argument(many.name, f"{many.target}ListWhere", f"Condition on the list: {many.description}"))
     for own in record.filters.values():
-        input_name = own.input if isinstance(own.input, str) else own.input.__strawberry_definition__.name
-        if not isinstance(own.input, str):
-            types.add(input_name, own.input, own.plugin)
-        members.append(Argument(own.name, input_name, own.description))
+        members.append(Argument(own.name, _own_input(own, types), own.description))
     types.input(f"{name}Where", f"A condition on {record.type.plural}; several keys mean all of them.", members)
     types.input(
         f"{name}ListWhere",

@@ -198,9 +198,10 @@ def _bulk(record: Record, action: str) -> Any:
     return run
 
 
-def one_target(call: Call, record: Record) -> Target:
-    """The record that `input.id` names; an id that cannot be one is not found."""
-    return Target(ids=tuple(ids_of(call, record, [call.input["id"]], ("input", "id"))), inside=("input",))
+def one_target(call: Call, record: Record, name: str = "id") -> Target:
+    """The record that an `input.id` names; an id that cannot be one is not found."""
+    path = ("input", name)
+    return Target(ids=tuple(ids_of(call, record, [call.input[name]], path)), path=path, inside=("input",))
 
 
 def bulk_target(call: Call, record: Record, name: str = "target") -> Target:

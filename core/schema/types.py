@@ -27,6 +27,8 @@ from strawberry.types.field import StrawberryField
 
 from core.errors import CompositionError
 from core.files import Upload
+from core.operations import Argument as Declared
+from core.operations import InputType
 
 SCALARS: dict[str, Any] = {
     "ID": strawberry.ID,
@@ -86,6 +88,13 @@ class Member:
     deprecated: str | None = None
 
 
+def arguments(declared: Iterable[Declared]) -> tuple[Argument, ...]:
+    """Arguments as Strawberry takes them: one without a default may be left out, which is not the same as null."""
+    return tuple(
+        Argument(a.name, a.type, a.description, strawberry.UNSET if a.default is ... else a.default) for a in declared
+    )
+
+
 def annotation(type_: str) -> str:
     """`[Contact!]!` -> `list[Contact]`, `String` -> `String | None`."""
     required = type_.endswith("!")
@@ -112,6 +121,7 @@ class Types:
         self._by: dict[str, str] = {}
         self._references: dict[str, StrawberryAnnotation] = {}
         self._enums: dict[str, dict[str, str]] = {}
+        self._declared: dict[str, InputType] = {}
 
     def add(self, name: str, class_: Any, plugin: str = "core") -> Any:
         """Register a Strawberry type under its name. Raises CompositionError where the name is taken by another."""
@@ -212,6 +222,12 @@ class Types:
             fields[-1].name = fields[-1].python_name
         self._define(class_, description, fields, is_input=True, directives=(OneOf(),) if one_of else ())
         return self.add(name, class_, plugin)
+
+    def declared(self, declared: InputType, plugin: str) -> None:
+        """An input type from its declaration; an equal one under the same name is shared."""
+        if self._declared.get(declared.name) != declared:
+            self._declared[declared.name] = declared
+            self.input(declared.name, declared.description, arguments(declared.members), plugin=plugin)
 
     def enum(self, name: str, description: str, values: Mapping[str, str], plugin: str = "core") -> Any:
         """An enum type from values and their descriptions; an equal one under the same name is shared."""

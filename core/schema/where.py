@@ -70,6 +70,8 @@ def _condition(argument: Argument, record: Record, policy: Policy) -> Predicate:
         elif key == "not":
             parts.append(Not(_condition(value, record, policy)) if not value.is_null else FALSE)
         elif key in record.filters:
+            for required in record.filters[key].requires:
+                policy.demand_readable(record, required)
             parts.append(record.filters[key].predicate(value, policy.catalog) if not value.is_null else FALSE)
         elif key in record.to_one:
             relation = record.to_one[key]
@@ -80,7 +82,7 @@ def _condition(argument: Argument, record: Record, policy: Policy) -> Predicate:
             parts.append(_related(value, record.to_many[key], policy))
         else:
             policy.demand_readable(record, key)
-            parts.append(_operators(value, record.fields[key]))
+            parts.append(field_condition(value, record.fields[key]))
     return all_of(*parts)
 
 
@@ -124,7 +126,8 @@ def _between(value: Argument, compare: Callable[[str, Argument], Predicate]) -> 
     return all_of(*(compare(sign, bound) for sign, bound in bounds))
 
 
-def _operators(argument: Argument, field: Field) -> Predicate:
+def field_condition(argument: Argument, field: Field) -> Predicate:
+    """The predicate that operators on a field, such as an `IntFilter`'s, stand for; who may ask it is not checked."""
     parts = [_operator(operator, value, field) for operator, value in argument]
     return all_of(*parts) if parts else FALSE
 
