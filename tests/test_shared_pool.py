@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -335,7 +336,7 @@ async def test_not_contacted_for_30_days_counts_from_the_field_that_says_so(desk
         { userErrors { code } } }"""
     )
     await desk.features.refresh(desk.workspace)
-    word, today = str(uuid4()), datetime.now(UTC).date()
+    word, today = str(uuid4()), datetime.now(ZoneInfo(desk.workspace.time_zone)).date()
     kho = await pool(
         desk, rule={"source": {"eq": word}}, waitingDays=30, waitingField="lastContact", releaseOnExit=True
     )
