@@ -29,7 +29,7 @@ demo: install ## Start a demo workspace on PORT with CUSTOMERS customers
 	@PORT=$(PORT) CUSTOMERS=$(CUSTOMERS) exec $(BIN)/crm demo
 
 test: install ## Run the whole suite but the nightly tests
-	$(BIN)/pytest -q -m "not nightly"
+	$(BIN)/pytest -q -m "not nightly" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 nightly: install ## Run the slow tests
 	$(BIN)/pytest -q -m nightly

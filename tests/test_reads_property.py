@@ -19,7 +19,7 @@ from tests.reference import Reference, Refusal, Row, differences, everything
 from tests.strategies import Asked, Questions
 
 ACTORS = ("eve", "ann", "bob", "cat", "dan", "fay", "gil", "kim", "max", "ola", "hal", "key")
-FEW = settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 MANY = settings(FEW, max_examples=3000, derandomize=False)
 
 
