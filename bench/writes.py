@@ -1,9 +1,10 @@
-"""Writes: bulk change sets against bare SQL with the same rows, in one run, on tables with the same indexes.
+"""Writes: change sets of 1, 100 and 100,000 records against bare SQL with the same rows, in one run.
 
-    python -m bench.writes [--rows N] [--profile create|update|delete]
+    python -m bench.writes [--sizes 1,100,100000] [--profile create|update]
 
-Prints seconds, processor seconds here and in PostgreSQL, and the ratios to the bare SQL (COPY into a temporary
-table, then one INSERT … SELECT, one UPDATE or one DELETE mark, without checks and journal).
+Four ways on four workspaces with the same indexes and the same base: COPY into a temporary table and one INSERT …
+SELECT or UPDATE; executemany; change sets, checked and journaled; the same with dedupe (phone, email, tax code) and
+four tiers on. Prints milliseconds (medians of interleaved rounds) and ratios to COPY, writes bench/results/writes.json.
 """
 
 from __future__ import annotations
@@ -11,20 +12,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
-import os
+import json
 import pstats
+import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 from uuid import UUID
 
 import asyncpg
 
+from bench.servers import ROOT
+from bench.tiering import TIERS
 from core.changes import ChangeSet, Target
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.database import Database
@@ -34,46 +39,50 @@ from core.migrate import migrate_workspace
 from core.piccolo_app import APP_CONFIG
 from core.plugins import PluginRegistry
 from core.rows import new_id
-from core.schema.composition import Composition
 from core.settings import Settings
 from core.workspaces import Workspaces
 
-COLUMNS = [
-    "id",
-    "code",
-    "name",
-    "kind",
-    "email",
-    "phone",
-    "tax_code",
-    "registered_address",
-    "country",
-    "province",
-    "district",
-    "ward",
-    "website",
-    "description",
-    "source",
-    "level",
-    "tags",
-]
+BASE = 20_000
+#: How often each size is measured: few records take so little time that many rounds are needed.
+ROUNDS = {1: 200, 100: 30}
 FAMILIES = ["Nguyễn", "Trần", "Lê", "Phạm", "Hoàng", "Huỳnh", "Phan", "Vũ"]
 GIVEN = ["An", "Bình", "Châu", "Dũng", "Giang", "Hà", "Hải", "Hạnh", "Hùng", "Hương"]
+COLUMNS = {
+    "code": "code",
+    "name": "name",
+    "kind": "kind",
+    "email": "email",
+    "phone": "phone",
+    "taxCode": "tax_code",
+    "registeredAddress": "registered_address",
+    "country": "country",
+    "province": "province",
+    "district": "district",
+    "ward": "ward",
+    "website": "website",
+    "description": "description",
+    "source": "source",
+    "level": "level",
+    "tags": "tags",
+}
+NAMES = ", ".join(COLUMNS.values())
+STAGED = f"select id, {NAMES} from customer"
+UPDATE = "update customer set level = {level}, version = version + 1, updated_at = now()"
 
-#: Seconds and processor seconds of what was timed.
-Times = dict[str, tuple[float, float]]
+Row = dict[str, Any]
+NUMBERS = count()
 
 
-def people(number: int) -> list[dict[str, Any]]:
-    """New customers as an import hands them over, by field name."""
+def people(number: int) -> list[Row]:
+    """New customers as an import hands them over, by field name; no two of a run share a phone, email or tax code."""
     return [
         {
             "code": f"NK{i:07d}",
             "name": f"{FAMILIES[i % 8]} {GIVEN[i * 7 % 10]} {GIVEN[i * 13 // 10 % 10]} {i}",
             "kind": "PERSON",
-            "email": f"khach{i * 7919 % 1_000_003}@example.vn",
-            "phone": f"09{i * 7919 % 100_000_000:08d}",
-            "taxCode": f"{i * 104_729 % 10_000_000_000:010d}",
+            "email": f"khach{i * 7919 % 100_000_007}@example.vn",
+            "phone": f"09{i * 7919 % 100_000_007:08d}",
+            "taxCode": f"{i * 104_729 % 10_000_000_019:010d}",
             "registeredAddress": f"{i % 900} đường Lê Lợi, phường Bến Nghé",
             "country": "Việt Nam",
             "province": "Thành phố Hồ Chí Minh",
@@ -85,128 +94,149 @@ def people(number: int) -> list[dict[str, Any]]:
             "level": "Mới",
             "tags": ["mới", "hội chợ"],
         }
-        for i in range(number)
+        for i in (next(NUMBERS) for _ in range(number))
     ]
 
 
-class Waiting:
-    """Adds up the time between a statement's sending and its answer."""
+@dataclass
+class Way:
+    """One way to write, on a workspace of its own."""
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.by: dict[str, float] = {}
-
-    def around(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def timed(connection: Any, query: str, *arguments: Any, **more: Any) -> Any:
-            begun = time.perf_counter()
-            try:
-                return await method(connection, query, *arguments, **more)
-            finally:
-                took = time.perf_counter() - begun
-                self.seconds += took
-                self.by[query[:60]] = self.by.get(query[:60], 0.0) + took
-
-        return timed
-
-
-def cpu(pid: int) -> float:
-    """The processor seconds that a process has used, which do not depend on what else the machine does."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@asynccontextmanager
-async def timed(what: str, connection: Any, times: Times, profile: str = "") -> AsyncIterator[None]:
-    """Time a block on a connection: seconds, and processor seconds of this process and of PostgreSQL's."""
-    waiting = Waiting()
-    methods = {name: waiting.around(getattr(asyncpg.Connection, name)) for name in ("execute", "fetch", "fetchval")}
-    profiler = cProfile.Profile() if profile and what.endswith(profile) else None
-    server = connection.get_server_pid()
-    with patch.multiple(asyncpg.Connection, **methods), profiler or nullcontext():
-        begun, mine, theirs = time.perf_counter(), time.process_time(), cpu(server)
-        yield
-        wall, mine, theirs = time.perf_counter() - begun, time.process_time() - mine, cpu(server) - theirs
-    times[what] = wall, mine + theirs
-    bare, bare_cpu = times.get(what.replace("change set", "bare"), times[what])
-    print(
-        f"{what:18} {wall:6.2f} s  cpu: python {mine:6.2f}, postgres {theirs:6.2f}  "
-        f"to bare: {wall / bare:5.2f}, cpu {(mine + theirs) / bare_cpu:5.2f}",
-        flush=True,
-    )
-    if profiler is not None:
-        for query, seconds in sorted(waiting.by.items(), key=lambda pair: -pair[1])[:12]:
-            print(f"  {seconds:6.2f}  {query}")
-        pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
-
-
-async def bare(database: Database, workspace: Workspace, rows: list[dict[str, Any]], times: Times) -> None:
-    """The same in plain SQL."""
-    names = [c for c in COLUMNS if c != "id"]
-    by_column = {"taxCode": "tax_code", "registeredAddress": "registered_address"}
-    records = [(new_id(), *(r[{v: k for k, v in by_column.items()}.get(c, c)] for c in names)) for r in rows]
-    columns = ", ".join(COLUMNS)
-    async with (
-        database.transaction(workspace, statement_timeout_ms=0) as connection,
-        timed("bare create", connection, times),
-    ):
-        await connection.execute(f"create temp table staged on commit drop as select {columns} from customer limit 0")
-        await connection.copy_records_to_table("staged", records=records, columns=COLUMNS)
-        await connection.execute(f"insert into customer ({columns}) select {columns} from staged")
-    async with (
-        database.transaction(workspace, statement_timeout_ms=0) as connection,
-        timed("bare update", connection, times),
-    ):
-        await connection.execute("update customer set level = 'VIP', version = version + 1, updated_at = now()")
-    async with (
-        database.transaction(workspace, statement_timeout_ms=0) as connection,
-        timed("bare delete", connection, times),
-    ):
-        await connection.execute("update customer set deleted_at = now(), version = version + 1, updated_at = now()")
-
-
-async def change_sets(
-    database: Database,
-    workspace: Workspace,
-    composition: Composition,
-    rows: list[dict[str, Any]],
-    times: Times,
-    profile: str,
-) -> None:
-    """The same by change sets: checked, journaled, undoable."""
-    ids: list[UUID] = []
+    database: Database
+    workspace: Workspace
 
     @asynccontextmanager
-    async def change_set(what: str) -> AsyncIterator[ChangeSet]:
-        actor = Actor(ActorKind.SYSTEM, SYSTEM)
-        context = RequestContext(workspace, actor, now=datetime.now(UTC))
-        async with (
-            database.transaction(workspace, statement_timeout_ms=0) as connection,
-            timed(what, connection, times, profile),
-        ):
+    async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
+        async with self.database.transaction(self.workspace, statement_timeout_ms=0) as connection:
+            yield connection
+
+    async def create(self, rows: list[Row]) -> list[UUID]:
+        raise NotImplementedError
+
+    async def update(self, ids: list[UUID], level: str) -> None:
+        raise NotImplementedError
+
+
+class Copy(Way):
+    """COPY into a temporary table, then one statement."""
+
+    async def create(self, rows: list[Row]) -> list[UUID]:
+        records = [(new_id(), *(row[name] for name in COLUMNS)) for row in rows]
+        async with self.transaction() as connection:
+            await connection.execute(
+                f"create temp table staged on commit drop as select id, {NAMES} from customer limit 0"
+            )
+            await connection.copy_records_to_table("staged", records=records, columns=["id", *COLUMNS.values()])
+            await connection.execute(f"insert into customer (id, {NAMES}) select id, {NAMES} from staged")
+        return [record[0] for record in records]
+
+    async def update(self, ids: list[UUID], level: str) -> None:
+        async with self.transaction() as connection:
+            await connection.execute(f"{UPDATE.format(level='$1')} where id = any($2)", level, ids)
+
+
+class Many(Way):
+    """One prepared statement, run for each row."""
+
+    async def create(self, rows: list[Row]) -> list[UUID]:
+        records = [(new_id(), *(row[name] for name in COLUMNS)) for row in rows]
+        values = ", ".join(f"${i}" for i in range(1, len(COLUMNS) + 2))
+        async with self.transaction() as connection:
+            await connection.executemany(f"insert into customer (id, {NAMES}) values ({values})", records)
+        return [record[0] for record in records]
+
+    async def update(self, ids: list[UUID], level: str) -> None:
+        async with self.transaction() as connection:
+            await connection.executemany(f"{UPDATE.format(level='$1')} where id = $2", [(level, id_) for id_ in ids])
+
+
+@dataclass
+class Ours(Way):
+    """Change sets."""
+
+    features: Features
+
+    @asynccontextmanager
+    async def change_set(self) -> AsyncIterator[ChangeSet]:
+        composition = await self.features.composition(self.workspace)
+        async with self.transaction() as connection:
+            context = RequestContext(self.workspace, Actor(ActorKind.SYSTEM, SYSTEM), now=datetime.now(UTC))
             changes = ChangeSet(connection, context, composition.policy(SYSTEM), composition.hooks)
             yield changes
             await changes.finish()
 
-    async with change_set("change set create") as changes:
-        ids += await changes.create("Customer", rows)
-    async with change_set("change set update") as changes:
-        await changes.update("Customer", Target(ids=tuple(ids)), {"level": "VIP"})
-    async with change_set("change set delete") as changes:
-        await changes.delete("Customer", Target(ids=tuple(ids)))
+    async def create(self, rows: list[Row]) -> list[UUID]:
+        async with self.change_set() as changes:
+            return list(await changes.create("Customer", rows))
+
+    async def update(self, ids: list[UUID], level: str) -> None:
+        async with self.change_set() as changes:
+            await changes.update("Customer", Target(ids=tuple(ids)), {"level": level})
+
+    async def set_up(self) -> None:
+        """Switch dedupe and tiering on, with three criteria and four tiers."""
+        for plugin in ("dedupe", "tiering"):
+            await self.features.enable(self.workspace, plugin)
+        async with self.change_set() as changes:
+            await changes.create("DuplicateCriterion", [{"fields": [f]} for f in ("phone", "email", "taxCode")])
+            tiers = [{"name": n, "rank": i, "auto": True, "rule": rule} for i, (n, rule) in enumerate(TIERS, 1)]
+            await changes.create("Tier", tiers)
 
 
-async def run(number: int, profile: str) -> None:
+async def measured(work: Callable[[], Awaitable[Any]], profile: bool) -> tuple[float, Any]:
+    """Milliseconds of some work, and what it gave."""
+    profiler = cProfile.Profile() if profile else None
+    with profiler or nullcontext():
+        begun = time.perf_counter()
+        result = await work()
+        took = (time.perf_counter() - begun) * 1000
+    if profiler is not None:
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
+    return took, result
+
+
+async def compare(ways: Mapping[str, Way], size: int, profile: str) -> list[dict[str, Any]]:
+    """Create and update so many records each way, in turn, as often as their number allows."""
+    times: dict[tuple[str, str], list[float]] = {}
+    for i in range(ROUNDS.get(size, 1)):
+        for name, way in reversed(ways.items()) if i % 2 else ways.items():
+            rows = people(size)
+            shown = name == list(ways)[-1]
+            took, ids = await measured(lambda way=way, rows=rows: way.create(rows), shown and profile == "create")
+            times.setdefault(("create", name), []).append(took)
+            took, _ = await measured(lambda way=way, ids=ids: way.update(ids, "VIP"), shown and profile == "update")
+            times.setdefault(("update", name), []).append(took)
+    first = next(iter(ways))
+    rows_ = []
+    for (action, name), found in sorted(times.items(), key=lambda item: item[0][0]):
+        median, bare = statistics.median(found), statistics.median(times[action, first])
+        rows_.append({"action": action, "records": size, "way": name, "ms": round(median, 2), "ratio": median / bare})
+        print(f"{action:8}{size:>9,}  {name:<34}{median:>12,.2f} ms  {median / bare:>7.2f}", flush=True)
+    return rows_
+
+
+async def run(sizes: list[int], profile: str) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="crm-bench-") as folder:
         database = await Database.open(Settings.load(data_dir=Path(folder), secret="s" * 40, log_level="warning"))
-        features = Features(database, registry=PluginRegistry.discover([]))
+        features = Features(database, registry=PluginRegistry.discover(["plugins.dedupe", "plugins.tiering"]))
         try:
-            rows, times = people(number), Times()
             made = []
-            for slug in ("bare", "written"):
+            for slug in ("copy", "many", "plain", "plugged"):
                 made.append(await Workspaces(database).create(slug))
                 await migrate_workspace(database, made[-1], [APP_CONFIG])
-            await bare(database, made[0], rows, times)
-            await change_sets(database, made[1], await features.composition(made[1]), rows, times, profile)
+            plugged = Ours(database, made[3], features)
+            await plugged.set_up()
+            ways: dict[str, Way] = {
+                "COPY, one statement": Copy(database, made[0]),
+                "executemany": Many(database, made[1]),
+                "change set": Ours(database, made[2], features),
+                "change set, dedupe and tiers": plugged,
+            }
+            for way in ways.values():
+                await way.create(people(BASE))
+                async with database.connection(way.workspace) as connection:
+                    await connection.execute("analyze")
+            return [row for size in sizes for row in await compare(ways, size, profile)]
         finally:
             await features.close()
             await database.close()
@@ -214,7 +244,9 @@ async def run(number: int, profile: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--profile", choices=("create", "update", "delete"), default="")
+    parser.add_argument("--sizes", default="1,100,100000")
+    parser.add_argument("--profile", choices=("create", "update"), default="", help="of the change sets with plugins")
     given = parser.parse_args()
-    asyncio.run(run(given.rows, given.profile))
+    found = asyncio.run(run([int(s) for s in given.sizes.split(",")], given.profile))
+    (ROOT / "results").mkdir(exist_ok=True)
+    (ROOT / "results" / "writes.json").write_text(json.dumps(found, indent=1))
