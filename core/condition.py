@@ -153,7 +153,10 @@ class Conditions:
                 scope = self._scope(relation.target, guarded)
                 listed = self.operand(ids, "uuid[]")
                 found = self.exists(scope, lambda a: f"{a}.id = any({listed})", TRUE, "id")
-                return f"({relation.sql(alias)} = any(array{found}))"
+                linked = relation.sql(alias)
+                # The given ids are known when a plan is made and say how many rows there will be; which of them count
+                # is only known when it runs, and must not be taken for a second chance.
+                return f"({linked} = any({listed}) and coalesce({linked} = any(array{found}), false))"
             case Related(relation, quantifier, part, guarded):
                 wanted = Not(part) if quantifier == "every" else part
                 scope = self._scope(relation.target, guarded, relation.route)
