@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+
+from core import clock
 
 if TYPE_CHECKING:
     from core.grants import Grants
@@ -67,6 +69,6 @@ class RequestContext:
     actor: Actor
     request_id: str = ""
     locale: str = "vi"
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    now: datetime = field(default_factory=clock.now)
     client: str = ""
     extra: dict[str, Any] = field(default_factory=dict)

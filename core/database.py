@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import asyncpg
 import orjson
@@ -35,6 +35,8 @@ class Database:
     workspace's tables. They give `json` as raw bytes, `jsonb` as Python values, take Python values for
     `jsonb` (or ready JSON as bytes), and run in UTC without JIT and parallel workers.
     """
+
+    connection_class: ClassVar[type[Connection]] = Connection
 
     def __init__(self, settings: Settings, dsn: str, server: embedded.EmbeddedServer | None) -> None:
         self.settings = settings
@@ -181,6 +183,7 @@ class Database:
                 dsn,
                 timeout=CONNECT_SECONDS,
                 server_settings=common | settings,
+                connection_class=self.connection_class,
                 statement_cache_size=512,
                 max_cached_statement_lifetime=0,
             )

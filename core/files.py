@@ -20,10 +20,11 @@ from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+from core import clock
 from core.context import Actor, RequestContext, Workspace
 from core.errors import NotFound
 from core.log import logger
@@ -203,7 +204,7 @@ class Files:
 
     def link(self, file_id: UUID, now: datetime | None = None) -> str:
         """The signed address that a file can be downloaded from, for some minutes, by whoever has it."""
-        return self.store.link(self.workspace, file_id, now or datetime.now(UTC))
+        return self.store.link(self.workspace, file_id, now or clock.now())
 
     async def prune(self, connection: Connection) -> int:
         """Remove the files that have expired; returns how many."""

@@ -18,6 +18,9 @@ from core.pool import COLLISIONS
 
 log = structlog.get_logger("crm.plugins")
 
+#: Hear of each call of a hook: the plugin's name, the hook's, and the arguments. Test kits listen here.
+OBSERVERS: list[Callable[[str, str, Mapping[str, Any]], None]] = []
+
 
 @dataclass(slots=True)
 class Health:
@@ -113,6 +116,8 @@ class Hooks:
     def _calls(self, hook: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
         for implementation in self._implementations.get(hook, ()):
             plugin = implementation.plugin_name
+            for observe in OBSERVERS:
+                observe(plugin, hook, arguments)
             given = {**arguments, "settings": self._settings.get(plugin)}
             values = [given[name] for name in implementation.argnames]
             yield plugin, partial(implementation.function, *values)

@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from uuid import UUID
 
 from croniter import croniter  # type: ignore[import-untyped]
 
-from core import meters
+from core import clock, meters
 from core.changes import ChangeSet
 from core.context import Actor, RequestContext, Workspace
 from core.database import Database
@@ -226,7 +226,7 @@ class JobContext:
         `fraction` and `counts`, as they are at the end of the block, and the change set's id are saved with it:
         either all of it is done or nothing. Not committed (CancelledError) where the job was cancelled or taken over.
         """
-        context = replace(self.context, now=datetime.now(UTC))
+        context = replace(self.context, now=clock.now())
         name = operation or self.type.kind
         async with self.database.transaction(self.workspace, statement_timeout_ms=0) as connection:
             changes = ChangeSet(

@@ -107,11 +107,18 @@ async def pending(database: Database, workspace: Workspace, apps: Sequence[AppCo
     return [step.id for step in steps if (step.app, step.id) not in done]
 
 
-async def purge_app(database: Database, workspace: Workspace, app: AppConfig) -> tuple[str, ...]:
+async def applied(database: Database, workspace: Workspace, app: AppConfig) -> tuple[str, ...]:
+    """The migrations of one app that the workspace has, by id, the oldest first."""
+    statement = "select name from migration where app_name = $1 order by name"
+    async with database.connection(workspace) as connection:
+        return tuple(row["name"] for row in await connection.fetch(statement, app.app_name))
+
+
+async def purge_app(database: Database, workspace: Workspace, app: AppConfig, *, keep: int = 0) -> tuple[str, ...]:
     """Reverse every migration of one app in the workspace, newest first: its tables and data are gone.
 
-    Returns the reversed migrations. Raises MigrationError, with nothing changed, when one cannot be reversed
-    or was made by a newer version.
+    The `keep` oldest of them stay. Returns the reversed migrations. Raises MigrationError, with nothing changed, when
+    one cannot be reversed or was made by a newer version.
     """
     steps = {step.id: step for step in load(app)}
     async with _alone(database, workspace):
@@ -120,6 +127,7 @@ async def purge_app(database: Database, workspace: Workspace, app: AppConfig) ->
         if missing:
             message = f"workspace {workspace.slug} has migrations of {app.app_name} unknown here: {missing}"
             raise MigrationError(message, workspace=workspace.slug, migrations=missing)
+        ids = ids[: len(ids) - keep]
         for id_ in ids:
             await _run(steps[id_], workspace, backwards=True)
     return tuple(ids)

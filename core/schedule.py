@@ -20,6 +20,7 @@ from pgqueuer.core.executors import ScheduleExecutor
 from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 
+from core import clock
 from core.context import Workspace
 from core.database import Database
 from core.files import Files, FileStore
@@ -66,7 +67,7 @@ class _Zoned(ScheduleExecutor):
     time_zone: str = "UTC"
 
     def get_next(self) -> datetime:
-        return next_due(self.parameters.expression, self.time_zone, datetime.now(UTC))
+        return next_due(self.parameters.expression, self.time_zone, clock.now())
 
 
 class Clock:
@@ -108,7 +109,7 @@ class Clock:
         return manager
 
     async def _enqueue(self, workspace: Workspace, job_type: JobType, schedule: Schedule) -> None:
-        due = last_due(job_type.schedule, workspace.time_zone, datetime.now(UTC))
+        due = last_due(job_type.schedule, workspace.time_zone, clock.now())
         job_id = occasion_id(workspace, job_type.kind, due)
         try:
             async with self._database.transaction(workspace) as connection:

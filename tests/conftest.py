@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -11,43 +9,29 @@ import pytest
 
 from core.context import Workspace
 from core.database import Database
-from core.migrate import migrate_workspace
 from core.settings import Settings
+from core.testing.deployment import Deployment, database_of, own_environment, settings_in
 from core.workspaces import Workspaces
 
 NewWorkspace = Callable[..., Awaitable[Workspace]]
-_NUMBERS = itertools.count(1)
-
-# Faster, and nothing here has to survive a power cut.
-UNSAFE = ("fsync", "synchronous_commit", "full_page_writes")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_environment() -> Iterator[None]:
     """A developer's CRM_ settings do not reach the tests, but for the server to run them on."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith("CRM_") and name != "CRM_POSTGRES_BIN":
-                patch.delenv(name)
+    with own_environment():
         yield
 
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings.load(data_dir=tmp_path_factory.mktemp("data"), secret="s" * 40, log_level="warning")
+    return settings_in(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")
 async def database(settings: Settings) -> AsyncIterator[Database]:
-    opened = await Database.open(settings)
-    try:
-        async with opened.admin() as connection:
-            for name in UNSAFE:
-                await connection.execute(f"alter system set {name} = off")
-            await connection.execute("select pg_reload_conf()")
+    async with database_of(settings) as opened:
         yield opened
-    finally:
-        await opened.close()
 
 
 @pytest.fixture(scope="session")
@@ -56,35 +40,32 @@ def workspaces(database: Database) -> Workspaces:
 
 
 @pytest.fixture(scope="session")
-def session_workspace(database: Database, workspaces: Workspaces) -> NewWorkspace:
+async def crm_deployment(settings: Settings, database: Database) -> AsyncIterator[Deployment]:
+    """The test kit's deployment, on the server that all tests share."""
+    opened = Deployment(settings, database)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="session")
+def session_workspace(crm_deployment: Deployment) -> NewWorkspace:
     """Makes workspaces that stay until the end of the run: `await session_workspace(migrated=False)`."""
-
-    async def make(*, migrated: bool = True, **values: str) -> Workspace:
-        workspace = await workspaces.create(values.pop("slug", f"test_{next(_NUMBERS)}"), **values)
-        if migrated:
-            from core.piccolo_app import APP_CONFIG
-
-            await migrate_workspace(database, workspace, [APP_CONFIG])
-        return workspace
-
-    return make
+    return crm_deployment.workspace
 
 
 @pytest.fixture
-async def new_workspace(session_workspace: NewWorkspace, workspaces: Workspaces) -> AsyncIterator[NewWorkspace]:
+async def new_workspace(crm_deployment: Deployment) -> AsyncIterator[NewWorkspace]:
     """Makes workspaces that are erased after the test."""
     made: list[str] = []
 
     async def make(**values: object) -> Workspace:
-        workspace = await session_workspace(**values)
+        workspace = await crm_deployment.workspace(**values)
         made.append(workspace.slug)
         return workspace
 
     yield make
-    left = {workspace.slug for workspace in await workspaces.list()}
     for slug in made:
-        if slug in left:
-            await workspaces.erase(slug)
+        await crm_deployment.erase(slug)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,14 +13,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from core.clock import standing_at
 from core.context import Actor, Workspace
 from core.database import Database
 from core.features import Features
 from core.grants import Reach
-from core.jobs import JobContext, job_types
 from core.messages import catalogue
 from core.plugins import PluginRegistry
-from core.rows import new_id
+from core.testing.jobs import JobRunner
 from tests.conftest import NewWorkspace
 from tests.switching import actor
 from tests.writing import Desk, codes, grants
@@ -101,47 +102,11 @@ async def viewers(desk: Desk, id_: str) -> list[tuple[str, str | None]]:
 
 
 async def run_job(desk: Desk, kind: str, now: datetime | None = None, **given: Any) -> Any:
-    """One job, as a worker would run it, at another time where one is given."""
-    composition = await desk.features.composition(desk.workspace)
-    from core.context import RequestContext
-
-    context = RequestContext(desk.workspace, desk.system, locale="en")
-    pool_ = desk.database.pool(desk.workspace)
-    id_, started = new_id(), datetime.now(UTC)
-    await pool_.execute(
-        "insert into job (id, kind, status, started_at) values ($1, $2, 'RUNNING', $3)", id_, kind, started
-    )
-    job = _Later(
-        id_, job_types(composition.hooks)[kind], context, composition.policy(desk.system.grants), composition.hooks,
-        composition, given, desk.database, started,
-    )  # fmt: skip
-    job.at = now
-    return await job.type.run(job)
-
-
-class _Later(JobContext):
-    """A job whose change sets are made at another time."""
-
-    at: datetime | None = None
-
-    def change_set(self, *arguments: Any, **values: Any) -> Any:
-        opened = super().change_set(*arguments, **values)
-        if self.at is None:
-            return opened
-        return _Shifted(opened, self.at)
-
-
-class _Shifted:
-    def __init__(self, opened: Any, at: datetime) -> None:
-        self.opened, self.at = opened, at
-
-    async def __aenter__(self) -> Any:
-        changes = await self.opened.__aenter__()
-        changes.context = replace(changes.context, now=self.at)
-        return changes
-
-    async def __aexit__(self, *error: object) -> Any:
-        return await self.opened.__aexit__(*error)
+    """One job, as a worker would run it, at another time where one is given; its result."""
+    with standing_at(now) if now else nullcontext():
+        done = await JobRunner(desk.database, desk.features, desk.workspace).start(kind, given, None)
+    assert done.status == "DONE", done
+    return done.result
 
 
 # By hand, and who sees it

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from core import clock
 from core.commands.console import (
     InWorkspace,
     Json,
@@ -67,7 +68,7 @@ def token(
     as_json: Json = False,
 ) -> None:
     """Issue an API key that acts for a user; it is shown this once."""
-    expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    expires_at = None if days is None else clock.now() + timedelta(days=days)
     key = run(_token(workspace, login, name, allow, expires_at))
     if as_json:
         print_json({"token": key, "login": login, "expiresAt": expires_at and expires_at.isoformat()})

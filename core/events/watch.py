@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from graphql import GraphQLError, GraphQLObjectType
 
+from core import clock
 from core.context import Actor, Workspace
 from core.errors import BadInput
 from core.eventcursor import EventCursor
@@ -84,7 +84,7 @@ class Watch:
 
     def refetch(self, batch: Batch, workspace: Workspace) -> Event:
         """The event of a batch that holds too much."""
-        at = datetime.now(UTC).isoformat()
+        at = clock.now().isoformat()
         shown = {"action": "REFETCH", "at": at, "cursor": EventCursor(batch.snapshot).encode(workspace)}
         return self._event(shown, {})
 

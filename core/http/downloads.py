@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from core import clock
 from core.context import Workspace
 from core.errors import NotFound
 from core.http.cors import Cors
@@ -75,7 +75,7 @@ class Downloads:
         # A workspace that is not there is told from others by nobody who has no link.
         if workspace is None or file_id is None or not services.files.signed(workspace, file_id, until, signature):
             raise Refusal(403, "FORBIDDEN", "This link was not made here, or has been changed.")
-        now = datetime.now(UTC)
+        now = clock.now()
         if now.timestamp() > int(until):
             raise Refusal(410, "LINK_EXPIRED", "This link has expired; ask for a new one.")
         files = services.files.of(workspace)

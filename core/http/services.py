@@ -18,6 +18,7 @@ from core.http.allowance import Allowance
 from core.http.directory import Directory
 from core.http.documents import Documents
 from core.http.metrics import Metrics
+from core.plugins import PluginRegistry
 from core.schema.measure import Limits
 from core.settings import Settings
 from core.workspaces import Workspaces
@@ -92,11 +93,16 @@ async def open_services(settings: Settings) -> Services:
         return await services_over(database, settings, stack)
 
 
-async def services_over(database: Database, settings: Settings, closing: AsyncExitStack) -> Services:
-    """The services over an open database; they take over what `closing` holds once they are complete."""
+async def services_over(
+    database: Database, settings: Settings, closing: AsyncExitStack, registry: PluginRegistry | None = None
+) -> Services:
+    """The services over an open database; they take over what `closing` holds once they are complete.
+
+    `registry` are the plugins there are; all that are installed unless it is given.
+    """
     authenticator = Authenticator(database, settings)
     await authenticator.start()
-    features = Features(database, settings)
+    features = Features(database, settings, registry)
     closing.push_async_callback(features.close)
     allowance = Allowance(database, settings)
     closing.push_async_callback(allowance.close)

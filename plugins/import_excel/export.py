@@ -105,7 +105,7 @@ async def run(job: JobContext) -> Mapping[str, Any]:
     predicate = TRUE if where is None else stored_condition(where, record, job.policy)
     name, csv = text("export_name", locale, PACKAGE), job.input["format"] == "CSV"
     rows = 0
-    file_name = f"{name} {datetime.now(ZoneInfo(job.workspace.time_zone)):%Y-%m-%d}"
+    file_name = f"{name} {job.context.now.astimezone(ZoneInfo(job.workspace.time_zone)):%Y-%m-%d}"
     async with job.files.draft(f"{file_name}.{'csv' if csv else 'xlsx'}", CSV if csv else XLSX) as draft:
         headers = [p.header for p in chosen]
         out: Out = Text(draft.path, headers) if csv else Workbook(draft.path, name, headers, [20] * len(chosen[:100]))

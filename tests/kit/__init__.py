@@ -1,0 +1,1 @@
+"""The test kit, as plugins use it."""

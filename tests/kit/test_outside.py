@@ -1,0 +1,129 @@
+"""The test kit in a repository of a partner's own: run by pytest as he would, and seen to fail as it should."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+#: Loaded by name, so that it is this code whatever the installed package says; the entry point has a test of its own.
+LOADED = ("-p", "no:headless_crm", "-p", "core.testing.fixtures")
+
+PASSING = """
+import pytest
+
+
+@pytest.mark.parametrize("name", ["An", "Bình"])
+async def test_without_any_configuration(workspace, client, one_statement, name):
+    shop = await workspace(features=["groups"])
+    await shop.customer(name)
+    seller = await client(actor="Admin")
+    with one_statement():
+        found = await seller.do("{ customers { nodes { name } } }")
+    assert found == {"nodes": [{"name": name}]}
+
+
+class TestInAClass:
+    async def test_here_too(self, workspace):
+        assert "customer" in await (await workspace()).tables()
+
+
+@pytest.mark.asyncio
+async def test_of_his_own_loop(workspace):
+    await workspace()
+"""
+
+FAILING = """
+async def test_two_statements(workspace, client, one_statement):
+    await workspace()
+    system = await client()
+    with one_statement():
+        await system.do("{ customers { totalCount } }")
+        await system.do("{ teams { totalCount } }")
+
+
+async def test_refused(workspace, client):
+    await workspace()
+    await (await client()).do(
+        'mutation { customerCreate(input: { kind: PERSON, name: "" }) { userErrors { code path message } } }'
+    )
+
+
+async def test_misspelled(workspace, client):
+    await workspace()
+    await (await client()).do("{ custmers { totalCount } }")
+
+
+async def test_unknown_plugin(workspace):
+    await workspace(features=["loyalti"])
+
+
+async def test_job_that_is_not_there(workspace):
+    shop = await workspace()
+    await shop.run_job("loyalty.count")
+"""
+
+BESIDE = """
+import sys
+
+
+def test_nothing_is_loaded():
+    heavy = {"asyncpg", "core.public", "core.database", "graphql", "strawberry", "piccolo", "core.testing.sandbox"}
+    assert not heavy & set(sys.modules)
+
+
+def test_fixtures_of_his_own(workspace, client):
+    assert (workspace, client) == ("mine", "mine too")
+"""
+CONFTEST = """
+import pytest
+
+
+@pytest.fixture
+def workspace():
+    return "mine"
+
+
+@pytest.fixture
+def client():
+    return "mine too"
+"""
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest in a folder as a partner would, with warnings as errors."""
+    (folder / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = session\n")
+    command = [sys.executable, "-W", "error", "-m", "pytest", "-q", *LOADED, f"--basetemp={folder}/tmp", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_the_plugin_is_installed() -> None:
+    points = metadata.entry_points(group="pytest11", name="headless_crm")
+    assert [p.value for p in points] == ["core.testing.fixtures"], "the installed package is older: make install"
+
+
+def test_a_partner_needs_no_configuration_and_failures_show_his_own_lines(tmp_path: Path) -> None:
+    (tmp_path / "test_passing.py").write_text(PASSING)
+    (tmp_path / "test_failing.py").write_text(FAILING)
+    out = run(tmp_path, "--show-capture=no").stdout
+    assert "5 failed, 4 passed" in out
+    for said in (
+        "AssertionError: expected exactly one SQL statement, 2 ran:\nE       1. select json_build_object('customers'",
+        "AssertionError: the mutation was refused:\nE         REQUIRED:",
+        "(at input.name)",
+        "GRAPHQL_VALIDATION_FAILED: Cannot query field 'custmers' on type 'Query'.",
+        "AssertionError: the plugin loyalti is not installed; installed are dedupe, groups, ",
+        "AssertionError: there is no job 'loyalty.count'; there are core.bulk",
+        ">       with one_statement():",
+    ):
+        assert said in out, out
+    assert "core/testing/" not in out
+
+
+def test_whoever_does_not_use_it_does_not_notice_it(tmp_path: Path) -> None:
+    (tmp_path / "test_partner.py").write_text(BESIDE)
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    done = run(tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
