@@ -62,7 +62,7 @@ CRITERION = """mutation($fields: [String!]!) { duplicateCriterionCreate(input: {
 def make(path: Path, numbers: range, note: str) -> Path:
     """A workbook of customers with these numbers."""
     draw = random.Random(7)
-    book = xlsxwriter.Workbook(str(path), {"default_date_format": "dd/mm/yyyy"})
+    book = xlsxwriter.Workbook(str(path), {"default_date_format": "dd/mm/yyyy", "strings_to_urls": False})
     sheet = book.add_worksheet("Khách hàng")
     sheet.write_row(0, 0, HEADERS)
     for at, n in enumerate(numbers, 1):

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psutil
 import pytest
 
 from core.context import Workspace
@@ -15,7 +21,9 @@ from core.database import Database
 from core.settings import Settings
 from plugins.import_excel import work
 from plugins.import_excel.writer import Writer
+from tests import serving
 from tests.importing import IMPORT, PREVIEW, START, Importer, book, importing
+from tests.serving import Demo
 
 PROJECT = Path(__file__).parent.parent
 
@@ -107,3 +115,85 @@ async def until(desk: Importer, job_id: str) -> None:
             return
         await asyncio.sleep(0.02)
     raise AssertionError("the worker did nothing")
+
+
+MANY = 24_000
+UPLOAD = "mutation($file: Upload!) { importUpload(input: {file: $file}) { import { id } userErrors { message } } }"
+BEGIN = "mutation($id: ID!) { importStart(input: {id: $id}) { job { id } userErrors { message } } }"
+STATE = "query($id: ID!) { import(id: $id) { state counts faults { totalCount } } }"
+PLACE = "query($id: ID!) { job(id: $id) { status error counts } }"
+THERE = """query($word: String!) { customersAggregate(where: {source: {eq: $word}}) { count }
+  contactsAggregate(where: {customer: {source: {eq: $word}}}) { count } }"""
+
+
+def table(word: str) -> bytes:
+    """A file of as many customers, each tenth of whom has no name."""
+    lines = (f"{word}{n},{'' if n % 10 == 0 else f'Khách {word} {n}'},An,{word}" for n in range(MANY))
+    return "\n".join(["Mã KH,Tên,Liên hệ,Nguồn", *lines]).encode()
+
+
+def begun(server: Demo, word: str) -> tuple[str, str]:
+    """Upload a table and start its import; the ids of the import and its job."""
+    body = {"query": UPLOAD, "variables": {"file": None}}
+    token = server.account("admin")["token"]
+    answer = httpx.post(
+        json.loads(server.file.read_text())["url"],
+        data={"operations": json.dumps(body), "map": '{"0": ["variables.file"]}'},
+        files={"0": (f"{word}.csv", table(word))},
+        headers={"authorization": f"Bearer {token}", "graphql-require-preflight": "1"},
+        timeout=60,
+    ).json()
+    id_ = answer["data"]["importUpload"]["import"]["id"]
+    started = server.ask(BEGIN, {"id": id_})["data"]["importStart"]
+    assert started["userErrors"] == []
+    return id_, started["job"]["id"]
+
+
+def watched(server: Demo, job_id: str, enough: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Wait until a job is as it is wanted; the server may need a while to find its database again."""
+    deadline = time.monotonic() + 120
+    job: dict[str, Any] = {}
+    while time.monotonic() < deadline:
+        with suppress(OSError, HTTPException):
+            job = (server.ask(PLACE, {"id": job_id}).get("data") or {}).get("job") or job
+            if job and enough(job):
+                return job
+        time.sleep(0.05)
+    raise AssertionError(job)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Demo]:
+    demo = Demo(tmp_path, customers=5).serve()
+    yield demo
+    if demo.process is not None and demo.process.poll() is None:
+        demo.stop()
+
+
+@pytest.mark.nightly
+def test_an_import_whose_server_or_database_is_killed_ends_as_an_undisturbed_one(server: Demo) -> None:
+    found = {}
+    for victim in ("nobody", "server", "database", "both"):
+        id_, job_id = begun(server, victim)
+        if victim != "nobody":
+            job = watched(server, job_id, lambda job: bool(job["counts"].get("position")))
+            assert job["status"] == "RUNNING", "it was killed in the middle"
+            assert server.process is not None
+            if victim != "database":
+                server.process.kill()
+                server.process.wait(30)
+            for pid in serving.servers(server.folder) if victim != "server" else ():
+                with suppress(psutil.NoSuchProcess):
+                    psutil.Process(pid).kill()
+            if victim != "database":
+                server.serve()
+        job = watched(server, job_id, lambda job: job["status"] not in ("QUEUED", "RUNNING"))
+        assert (job["status"], job["error"]) == ("DONE", None), victim
+        state = server.ask(STATE, {"id": id_})["data"]["import"]
+        found[victim] = (state, server.ask(THERE, {"word": victim})["data"])
+    assert (
+        found["nobody"][0]["counts"] | {"created": MANY * 9 // 10, "failed": MANY // 10, "rows": MANY}
+        == (found["nobody"][0]["counts"])
+    )
+    assert found["nobody"][1]["customersAggregate"]["count"] == MANY * 9 // 10
+    assert {victim: told for victim, told in found.items() if told != found["nobody"]} == {}

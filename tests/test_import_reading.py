@@ -15,6 +15,7 @@ from plugins.import_excel.reading.limits import Limits
 from plugins.import_excel.reading.problem import Unreadable
 from plugins.import_excel.reading.reader import Reading
 from tests.importing import book, shared
+from tests.mutants import mutants
 
 ACCEPTED = {
     "rows_or_corrupt": ("rows", "corrupt", "empty"),
@@ -114,6 +115,25 @@ async def test_all_odd_broken_and_hostile_files() -> None:
     assert [w for row in rows if (w := await outcome(row, folder))] == []
 
 
+@pytest.mark.nightly
+async def test_mutants_of_a_sound_file_are_read_or_refused_as_what_they_are(tmp_path: Path) -> None:
+    wrong, count = [], 0
+    for name, data, right in mutants(tmp_path):
+        count += 1
+        path = tmp_path / "mutant.xlsx"
+        path.write_bytes(data)
+        started = time.monotonic()
+        try:
+            summary, _ = await read(path)
+            found = f"rows={summary['filledRows']}"
+        except Unreadable as problem:
+            found = problem.kind
+        if found not in right or time.monotonic() - started > 10:
+            wrong.append(f"{name}: {found} instead of {sorted(right)}, {time.monotonic() - started:.1f} s")
+    assert count > 90
+    assert wrong == []
+
+
 async def test_nothing_is_lost_of_what_one_reader_alone_would_lose(tmp_path: Path) -> None:
     path = tmp_path / "x.xlsx"
     import xlsxwriter
@@ -178,6 +198,30 @@ async def test_delimited_text(tmp_path: Path, coding: str, separator: str) -> No
     assert rows[0][2] == "=1+1"
     if coding != "cp1258":
         assert rows[0][1] == "Đặng Thị Hà"
+
+
+async def test_text_from_before_unicode(tmp_path: Path) -> None:
+    # "Mã KH,Họ và tên" and "Nguyễn Thị Hồng, phố Huế" in TCVN3, as .VnTime shows them.
+    path = tmp_path / "tcvn3.csv"
+    path.write_bytes(
+        "M· KH,Hä vµ tªn,§Þa chØ\r\nK1,NguyÔn ThÞ Hång,phè HuÕ\r\nK2,TrÇn V¨n ¥n,Hµ Néi\r\n".encode("cp1252")
+    )
+    summary, rows = await read(path)
+    assert [c["header"] for c in summary["columns"]] == ["Mã KH", "Họ và tên", "Địa chỉ"]
+    assert rows == [["K1", "Nguyễn Thị Hồng", "phố Huế"], ["K2", "Trần Văn Ơn", "Hà Nội"]]
+    path.write_bytes("Code,Prénom\r\n1,Hélène\r\n2,Zoë à côté\r\n".encode("cp1252"))
+    assert (await read(path))[1] == [["1", "Hélène"], ["2", "Zoë à côté"]]
+
+
+async def test_text_that_is_guarded_or_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes('Mã,Tên\n="007",Ân Ái\n_x0041_,\'=1+1\n'.encode() + b"K3,Tr\xff\n")
+    _, rows = await read(path)
+    assert rows == [["007", "Ân Ái"], ["_x0041_", "=1+1"], ["K3", {"e": "Tr\ufffd"}]]
+    path.write_text('Mã,Tên\nK1,An\nK2,"Bình\nK3,Chi\n')
+    with pytest.raises(Unreadable) as refused:
+        await read(path)
+    assert (refused.value.code, refused.value.params) == ("unclosed_quote", {"row": 3})
 
 
 def _fits(letter: str) -> bool:

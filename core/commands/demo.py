@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SLUG = "default"
 FILE = "demo.json"
-PLUGINS = ("dedupe", "groups", "shared_pool", "sharing", "tiering")
+PLUGINS = ("dedupe", "groups", "import_excel", "shared_pool", "sharing", "tiering")
 #: What the demo sets where nobody has set it: a quiet log, and a frontend in development on the same machine may call.
 DEFAULTS: dict[str, Any] = {
     "log_level": "warning",

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from core import ChangeSet, Row, Target, UserError, new_id
+from core import COLLISIONS, ChangeSet, Row, Target, UserError, new_id
 from plugins.import_excel import alike, contacts, groups, matches
 from plugins.import_excel.faults import RowFault, fault, told
 from plugins.import_excel.lines import Line, Reader, shared
 from plugins.import_excel.targets import CUSTOMER, OWNER
 
 PATH = "rows"
+#: How often a row that collides with what others write is tried, and the longest pause before the second time.
+ATTEMPTS = 8
+PAUSE = 0.05
 Staged = Sequence[tuple[int, list[Any]]]
 
 
@@ -28,6 +33,11 @@ class Outcome:
     faults: list[RowFault]
     shared: int = 0
     kept: int = 0
+
+    def __add__(self, other: Outcome) -> Outcome:
+        """What became of both."""
+        counts = {kind: n + other.counts[kind] for kind, n in self.counts.items()}
+        return Outcome(counts, self.faults + other.faults, self.shared + other.shared, self.kept + other.kept)
 
 
 class Again(Exception):
@@ -50,6 +60,25 @@ class Writer:
     async def batch(self, changes: ChangeSet, staged: Staged, position: int) -> Outcome:
         """Write one batch; `position` is how many rows before it were given to owners.
 
+        One that collides with what others write meanwhile is done anew in halves: the fewer rows, the sooner they are
+        written, and the less likely it is that somebody is quicker. Raises what collides with a single row for good.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                return await self._whole(changes, staged, position)
+            except COLLISIONS:
+                if len(staged) > 1:
+                    break
+                if attempt == ATTEMPTS - 1:
+                    raise
+                await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - no secret
+        half = len(staged) // 2
+        first = await self.batch(changes, staged[:half], position)
+        return first + await self.batch(changes, staged[half:], position + first.shared)
+
+    async def _whole(self, changes: ChangeSet, staged: Staged, position: int) -> Outcome:
+        """Write one batch in a savepoint.
+
         A row whose contacts or groups are refused is left out as a whole, so the rest is then done anew.
         """
         refused: dict[int, RowFault] = {}
@@ -58,11 +87,13 @@ class Writer:
             try:
                 async with changes.connection.transaction():
                     return await self._once(changes, staged, position, refused)
-            except Again as again:
+            except (Again, *COLLISIONS) as error:
                 # What was rolled back never happened, for the change set's own account neither.
                 changes.memory, changes.touched = before
                 _drain(changes)
-                refused |= {f.row: f for f in again.faults}
+                if not isinstance(error, Again):
+                    raise
+                refused |= {f.row: f for f in error.faults}
 
     async def _once(
         self,

@@ -12,9 +12,14 @@ import unicodedata
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
+#: How control characters, which XML has none of, are written in workbooks.
+_ESCAPED = re.compile(r"_x00([01][0-9A-Fa-f])_")
 _UNKEPT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _EXACT = 1e15
+#: Number formats that show zeros on the left, with signs between the digits, or a zero that is written before them.
+_ZEROS = re.compile(r'(?:\[[^\]]*\])*((?:0|\\.|"[^"]*"|[ \-()])+)(?:;.*)?')
+_ZERO_BEFORE = re.compile(r'(?:"0"|\\0)#+')
+_LITERAL = re.compile(r'\\.|"[^"]*"')
 
 
 def plain(value: Any) -> Any:
@@ -44,8 +49,6 @@ def plain(value: Any) -> Any:
 
 def text(value: str) -> str | None:
     """Text with composed accents, real line breaks and no blanks around it; None where nothing is left."""
-    if "_x" in value:
-        value = _ESCAPED.sub(lambda m: chr(int(m[1], 16)), value)
     if not value.isascii():
         value = unicodedata.normalize("NFC", value).replace("\u00a0", " ").replace("\ufeff", "")
     if "\r" in value:
@@ -53,6 +56,11 @@ def text(value: str) -> str | None:
     if not value.isprintable():
         value = _UNKEPT.sub("", value)
     return value.strip() or None
+
+
+def unescaped(value: str) -> str:
+    """Text with the control characters that a reader has left in their written form, such as `_x000D_`."""
+    return _ESCAPED.sub(lambda m: chr(int(m[1], 16)), value) if "_x00" in value else value
 
 
 def number(value: float) -> Any:
@@ -65,8 +73,15 @@ def number(value: float) -> Any:
 
 
 def padded(value: Any, pattern: str) -> Any:
-    """A whole number with the leading zeros that its number format shows, such as `0912345678` by `0000000000`."""
-    zeros = len(pattern) > 1 and pattern.strip("0") == ""
-    if zeros and isinstance(value, int | float) and value >= 0 and float(value).is_integer():
-        return str(int(value)).zfill(len(pattern))
-    return value
+    """A whole number with the leading zeros that its number format shows.
+
+    >>> padded(912345678.0, "0000 000 000"), padded(5, '"0"####'), padded(5, "0.00"), padded(5, "0")
+    ('0912345678', '05', 5, 5)
+    """
+    if not isinstance(value, int | float) or value < 0 or not float(value).is_integer():
+        return value
+    if _ZERO_BEFORE.fullmatch(pattern):
+        return f"0{int(value)}"
+    filled = _ZEROS.fullmatch(pattern)
+    width = 0 if filled is None else _LITERAL.sub("", filled[1]).count("0")
+    return str(int(value)).zfill(width) if width > 1 else value

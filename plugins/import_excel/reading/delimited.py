@@ -5,11 +5,14 @@ from __future__ import annotations
 import codecs
 import csv
 import itertools
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from plugins.import_excel.reading import tcvn
 from plugins.import_excel.reading.problem import Unreadable
 
 #: How much of a file decides.
@@ -25,6 +28,12 @@ _BOMS = (
 #: Marks that follow a letter in windows-1258, and its letters that windows-1252 has others for.
 _MARKS = "\u0300\u0301\u0303\u0309\u0323"
 _LETTERS = frozenset("đĐăĂơƠưƯ")
+#: What stands for bytes that are no UTF-8, and what is not ASCII.
+_ESCAPED = re.compile("[\udc80-\udcff]")
+_WIDE = re.compile("[^\x00-\x7f]")
+#: The longest cell in characters, and a line after the last one that shows whether a quotation mark was left open.
+_LONGEST = 1 << 24
+_END = "\x1f"
 #: What a guarded cell begins with after its apostrophe.
 _GUARDED = ("''", "'=", "'+", "'-", "'@", "'\t", "'\r")
 
@@ -40,12 +49,36 @@ def encoding(path: Path) -> str:
         return wide
     if sum(c < 9 for c in head) > len(head) // 50:
         raise Unreadable("not_excel")
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        decoder.decode(head, final=len(head) < _LOOKED_AT)
-    except UnicodeDecodeError:
-        return _narrow(head)
-    return "utf-8"
+    return "utf-8" if _is_utf8(path) else _narrow(_beyond_ascii(path))
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether a text is in UTF-8, damaged here and there or cut off as it may be. All of it decides."""
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    sound = damaged = 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(_LOOKED_AT):
+            text = decoder.decode(chunk)
+            if text.isascii():
+                continue
+            bad = len(_ESCAPED.findall(text))
+            damaged += bad
+            sound += len(_WIDE.findall(text)) - bad
+    return damaged * 4 <= sound
+
+
+def _beyond_ascii(path: Path) -> bytes:
+    """The lines of a file that are not all ASCII, as many as decide."""
+    found: list[bytes] = []
+    size = 0
+    with path.open("rb") as stream:
+        for line in stream:
+            if not line.isascii():
+                found.append(line)
+                size += len(line)
+                if size > _LOOKED_AT:
+                    break
+    return b"".join(found)
 
 
 def _wide(head: bytes) -> str:
@@ -59,9 +92,11 @@ def _wide(head: bytes) -> str:
     return "utf-16-be" if even > 0.6 * half and odd < 0.1 * half else ""
 
 
-def _narrow(head: bytes) -> str:
-    """Vietnamese (windows-1258) where its marks follow letters that carry them, else western (windows-1252)."""
-    text = head.decode("cp1258", "replace")
+def _narrow(lines: bytes) -> str:
+    """TCVN3 or windows-1258 where what stands there is Vietnamese by them, else western (windows-1252)."""
+    if tcvn.written_in(lines):
+        return tcvn.NAME
+    text = lines.decode("cp1258", "replace")
     marked = [(a, b) for a, b in itertools.pairwise(text) if b in _MARKS]
     composed = sum(len(unicodedata.normalize("NFC", a + b)) == 1 for a, b in marked)
     vietnamese = sum(c in _LETTERS for c in text)
@@ -73,7 +108,9 @@ def _narrow(head: bytes) -> str:
 def separator(text: str) -> str:
     """What separates the cells of a text. Raises Unreadable for text that is no table."""
     lines = [line for line in text.splitlines() if line.strip()]
-    if lines and lines[0].lower().startswith("sep=") and len(lines[0]) >= 5:
+    if not lines:
+        raise Unreadable("empty")
+    if lines[0].lower().startswith("sep=") and len(lines[0]) >= 5:
         return lines[0][4]
     best, best_score = "", 0.0
     for candidate in _SEPARATORS:
@@ -99,20 +136,40 @@ def separator(text: str) -> str:
     raise Unreadable("not_excel", "not_excel_text")
 
 
-def rows(path: Path, coding: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a text file with the number of the line in the file, as spreadsheets would number them."""
+def rows(path: Path, coding: str, delimiter: str) -> Iterator[tuple[int, list[Any]]]:
+    """The rows of a text file with the number of the line in the file, as spreadsheets would number them.
+
+    Raises Unreadable where a quotation mark is never closed: all that follows it would be one cell.
+    """
+    csv.field_size_limit(_LONGEST)
+    number = 0
     with path.open(encoding=coding, errors="replace", newline="") as stream:
         clean = (line.replace("\x00", "") for line in stream)
-        reader = csv.reader(clean, delimiter=delimiter)
+        reader = csv.reader(itertools.chain(clean, (_END,)), delimiter=delimiter)
         try:
             for number, row in enumerate(reader, 1):
+                if row == [_END]:
+                    return
+                if row and row[-1].endswith(_END):
+                    break
                 if number == 1 and row and row[0].lower().startswith("sep="):
                     continue
-                yield number, [c[1:] if c.startswith(_GUARDED) else c for c in row]
-        except csv.Error as error:
-            raise Unreadable("corrupt") from error
+                yield number, [_cell(c) for c in row]
+        except csv.Error:
+            number += 1
         except UnicodeError as error:
             raise Unreadable("corrupt") from error
+    raise Unreadable("corrupt", "unclosed_quote", row=number)
+
+
+def _cell(text: str) -> Any:
+    """A cell without what guards it: an apostrophe before what would be a formula, or `="0912"` around digits."""
+    if text.startswith(_GUARDED):
+        return text[1:]
+    if text.startswith('="') and text.endswith('"') and len(text) > 2:
+        return text[2:-1].replace('""', '"')
+    # Bytes that are no text in the file's encoding: what stood there is lost, and it must not pass for a value.
+    return {"e": text} if "\ufffd" in text else text
 
 
 def sample(path: Path, coding: str) -> str:

@@ -52,32 +52,28 @@ def _filled(row: Row) -> int:
 
 def _looks_like_data(row: Row) -> bool:
     cells = [v for v in row if v is not None]
-    marks = sum(not isinstance(v, str) or _DATA.search(v) is not None for v in cells)
+    marks = sum(map(_is_data, cells))
     return marks * 3 > len(cells) or (marks > 1 and marks * 3 == len(cells))
 
 
 def _likeness(row: Row, below: Sequence[tuple[int, Row]]) -> float:
     """How much a row is like a header, from 0 to 2."""
     cells = [v for v in row if v is not None]
-    words = [v for v in cells if isinstance(v, str) and len(v) <= _LONG and not _DATA.search(v)]
+    words = [v for v in cells if isinstance(v, str) and len(v) <= _LONG and not _is_data(v)]
     score = len(words) / len(cells)
     distinct = len({w.casefold() for w in words}) / max(len(words), 1)
     if not below:
         return score * distinct
     following = below[:10]
-    unlike = sum(
-        any(
-            c < len(r) and r[c] is not None and (not isinstance(r[c], str) or bool(_DATA.search(r[c])))
-            for _, r in following
-        )
-        for c, v in enumerate(row)
-        if isinstance(v, str)
-    )
+    unlike = sum(any(_is_data(_at(r, c)) for _, r in following) for c, v in enumerate(row) if isinstance(v, str))
     return score * distinct + min(unlike / len(cells), 1) * 0.5
 
 
 def _is_data(value: Any) -> bool:
-    return value is not None and (not isinstance(value, str) or _DATA.search(value) is not None)
+    """Whether a cell is rather a value than a name of values; a long text is neither."""
+    if value is None or isinstance(value, str):
+        return value is not None and len(value) <= _LONG and _DATA.search(value) is not None
+    return True
 
 
 def is_second(first: Row, second: Row) -> bool:

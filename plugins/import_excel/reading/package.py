@@ -7,26 +7,29 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from html import unescape
 from pathlib import Path
 from posixpath import join, normpath
 from xml.etree import ElementTree as ET
 
+from plugins.import_excel.reading.cells import padded
 from plugins.import_excel.reading.limits import MEGABYTE, Limits
 from plugins.import_excel.reading.problem import Unreadable
 
 STRICT = b"http://purl.oclc.org/ooxml/spreadsheetml/main"
 _CHUNK = 1 << 18
 _PROLOG = 1 << 16
-_OVERLAP = 256
+_OVERLAP = 512
 
 _ELEMENT = re.compile(r"<[A-Za-z_]")
+_ERROR_TYPE = b'calcext:value-type="error"'
 _ERROR_CELL = re.compile(rb"<(?:\w+:)?c [^>]*\bt=\"e\"")
 _NO_VALUE = re.compile(
     rb"(?:</(?:\w+:)?f>|<(?:\w+:)?f(?: [^>]*)?/>)\s*"
     rb"(?:<(?:\w+:)?v(?: [^>]*)?/>|<(?:\w+:)?v></(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
 )
 _HIDDEN_ROW = re.compile(rb"<(?:\w+:)?row [^>]*\bhidden=\"(?:1|true)\"")
-_ZEROS = re.compile(rb"formatCode=\"(?:[^\"0#?]|&quot;[^&]*&quot;)*00+[^\".]*\"")
+_FORMAT = re.compile(rb"formatCode=\"([^\"]{2,255})\"")
 
 
 @dataclass
@@ -60,14 +63,16 @@ def _examine(package: zipfile.ZipFile, size: int, limits: Limits) -> Findings:
     _weigh(package.infolist(), size, limits)
     if (manifest := members.get("META-INF/manifest.xml")) and b"encryption-data" in _head(package, manifest):
         raise Unreadable("encrypted")
+    kind = _kind(package, members)
     for name, member in members.items():
         if name.lower().endswith((".xml", ".rels", ".vml")):
             _prolog(package, member)
-    kind = _kind(package, members)
     findings = Findings(kind)
     if (links := members.get("_rels/.rels")) is not None and kind != "ods":
         ET.fromstring(_head(package, links))  # noqa: S314 - its prolog has no DTD
     if kind == "ods":
+        if content := members.get("content.xml"):
+            findings.errors = any(_ERROR_TYPE in chunk for chunk in _chunks(package, content))
         return findings
     for name, member in members.items():
         lower = name.lower()
@@ -75,7 +80,7 @@ def _examine(package: zipfile.ZipFile, size: int, limits: Limits) -> Findings:
             findings.largest = max(findings.largest, member.file_size)
             _search(package, member, name, findings)
         elif lower.endswith("styles.xml"):
-            findings.zeros |= any(_ZEROS.search(chunk) for chunk in _chunks(package, member))
+            findings.zeros |= _shows_zeros(package, member)
         elif lower.startswith("xl/") and lower.endswith(".xml") and "/" not in lower[3:]:
             findings.strict |= STRICT in _head(package, member)
     findings.sheets = _sheets(package, members)
@@ -155,6 +160,17 @@ def _prolog(package: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         raise Unreadable("hostile")
     if element is None and len(head) == _PROLOG:
         raise Unreadable("hostile")
+
+
+def _shows_zeros(package: zipfile.ZipFile, styles: zipfile.ZipInfo) -> bool:
+    """Whether there is a number format that shows zeros on the left."""
+    rest = b""
+    for chunk in _chunks(package, styles):
+        part = rest + chunk
+        if any(padded(1, unescape(code.decode("utf-8", "replace"))) != 1 for code in set(_FORMAT.findall(part))):
+            return True
+        rest = part[-_OVERLAP:]
+    return False
 
 
 def _search(package: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, findings: Findings) -> None:

@@ -18,7 +18,7 @@ from plugins.import_excel.reading.limits import Limits
 from plugins.import_excel.reading.problem import Unreadable
 
 #: How much longer than its processor time a child may take on a busy machine.
-_PATIENCE = 4.0
+_PATIENCE = 10.0
 _STDERR = 20_000
 
 

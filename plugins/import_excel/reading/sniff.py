@@ -40,7 +40,12 @@ _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
     (b"PAR1", "unsupported", "unsupported_data"),
 )
 _PAGE = re.compile(rb"<(?:!doctype html|html|head|body|table|div|meta|style|script)\b", re.IGNORECASE)
-_JSON = re.compile(rb"[\[{]\s*[\"\[{\]}]")
+#: Text that is no table: JSON, two header fields of a mail one below the other, settings such as a link's.
+_WORDY: tuple[tuple[re.Pattern[bytes], str], ...] = (
+    (re.compile(rb"[\[{]\s*[\"\[{\]}]"), "not_excel_markup"),
+    (re.compile(rb"(?=[^\x00]*From:)(?:[A-Z][A-Za-z\-]*: [^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*){2}"), "not_excel_mail"),
+    (re.compile(rb"\[[A-Za-z0-9.{}\- ]+\]\r?\n[A-Za-z0-9]+="), "not_excel_text"),
+)
 #: The owner file that Office keeps beside an open document: the length of a name, the name, and padding.
 _LOCK_SIZES = (54, 162, 165)
 
@@ -59,7 +64,7 @@ def sniff(path: Path, limits: Limits) -> Findings:
     if size in _LOCK_SIZES and 0 < head[0] < 54 and not head[head[0] + 1 : 54].strip(b"\x00 "):
         raise Unreadable("not_excel", "not_excel_lock")
     for start, kind, code in _FOREIGN:
-        if head.startswith(start) and not (start.isalpha() and _wordy(head)):
+        if head.startswith(start) and not (start.isalpha() and _goes_on(head)):
             raise Unreadable(kind, code)
     text = head.lstrip(b"\xef\xbb\xbf \r\n\t\x00")
     if text.startswith(b"<"):
@@ -71,12 +76,13 @@ def sniff(path: Path, limits: Limits) -> Findings:
         raise Unreadable("not_excel", "not_excel_page" if _PAGE.search(plain) else "not_excel_markup")
     if b"MIME-Version:" in head and b"<html" in head.lower():
         raise Unreadable("not_excel", "not_excel_page")
-    if _JSON.match(text):
-        raise Unreadable("not_excel", "not_excel_markup")
+    for pattern, code in _WORDY:
+        if pattern.match(text):
+            raise Unreadable("not_excel", code)
     return Findings("text")
 
 
-def _wordy(head: bytes) -> bool:
+def _goes_on(head: bytes) -> bool:
     """Whether what begins like a picture or a program goes on like text, such as a list of `BMW` cars."""
     return b"\x00" not in head and not any(c < 9 for c in head)
 
