@@ -116,7 +116,7 @@ class Switch:
             await self._notify(connection, context)
 
     async def purge(self, connection: Connection, context: RequestContext, name: str) -> None:
-        """Drop the tables of a plugin that is switched off, with the permissions on its records and its viewers.
+        """Drop the tables of a plugin that is switched off, with its permissions, abilities, viewers and jobs.
 
         Every process is given two seconds from the switching off to let go of it. Raises Refused where it is on,
         unknown or broken, or where another plugin that requires it has data; MigrationError where one of its
@@ -142,6 +142,7 @@ class Switch:
             await self._withdraw(self._changes(connection, context, composed, "pluginPurge"), composed, name)
             if plugin.app:
                 await self._migrate(connection, context, name, [plugin.app], backwards=True)
+            await connection.execute("delete from job where starts_with(kind, $1)", f"{name}.")
             await connection.execute("delete from feature where plugin = $1", name)
             await self._notify(connection, context)
 
@@ -239,12 +240,20 @@ class Switch:
 
     @staticmethod
     async def _withdraw(changes: ChangeSet, composed: Composed, name: str) -> None:
-        """Remove all permissions and field rules on the plugin's records, and the viewers whom it let in."""
+        """Remove all permissions and field rules on the plugin's records, its abilities, and the viewers it let in."""
         types = [t.name for t in composed.record_types.get(name, ())]
         for record, table in (("PermissionGrant", "permission_grant"), ("FieldRule", "field_rule")):
             rows = await changes.connection.fetch(f"select id from {table} where record_type = any($1::text[])", types)
             if rows:
                 await changes.delete(record, Target(ids=tuple(row["id"] for row in rows)))
+        abilities = set(composed.plugin_abilities.get(name, ()))
+        statement = "select id from role where abilities && $1::text[] and deleted_at is null order by id"
+        able = await changes.connection.fetch(statement, list(abilities))
+        await changes.update(
+            "Role",
+            Target(ids=tuple(row["id"] for row in able)),
+            lambda row: {"abilities": sorted(set((row.before or {}).get("abilities", ())) - abilities)},
+        )
         catalog = composed.composition.catalog
         for viewed in catalog:
             if name in viewed.viewer_sources and viewed.type.viewers:

@@ -18,6 +18,7 @@ from core.database import Database
 from core.errors import CompositionError, CrmError, MigrationError, Refused
 from core.features import Features, canonical
 from core.grants import Reach
+from core.jobs import enqueue
 from core.plugins import PluginRegistry
 from core.schema.mutations import UNDO
 from core.settings import Settings
@@ -294,6 +295,23 @@ async def test_those_who_switch_plugins_get_their_records(make: Any, database: D
     await features.disable(workspace, "own_table")
     await features.purge(workspace, "own_table")
     assert await desk.fetch("select count(*) from permission_grant") == 0
+
+
+async def test_purging_takes_abilities_and_jobs(make: Any, database: Database, workspace: Workspace) -> None:
+    features = make("good")
+    desk = Desk(database, features, workspace)
+    create = """mutation($abilities: [String!]!) {
+      roleCreate(input: {name: "Boss", abilities: $abilities}) { role { id } userErrors { code } } }"""
+    await desk.do(create, abilities=["plugins", "undo"])
+    await features.enable(workspace, "good")
+    assert await desk.fetch("select abilities from role") == ["good_shouting", "plugins", "undo"]
+    async with database.transaction(workspace) as connection:
+        for kind in ("good.shouting", "goodbye.waving"):
+            await enqueue(connection, workspace, kind, {}, None)
+    await features.purge(workspace, "good")
+    assert await desk.fetch("select abilities from role") == ["plugins", "undo"]
+    assert await desk.fetch("select array_agg(kind) from job") == ["goodbye.waving"]
+    assert await desk.fetch("select count(*) from feature") == 0
 
 
 async def test_switching_needs_the_ability(make: Any, database: Database, module_workspace: Workspace) -> None:

@@ -14,6 +14,8 @@ from core.check.loaded import Loaded, Loader, importable
 from core.check.rule import Fault, Place, Rule, Stage
 from core.check.source import Source, plugins_in
 from core.check.table import LOADS, RULES, VALID
+from core.check.trial import Trial, try_out
+from core.check.workshop import Workshop
 from core.contributions import reason
 from core.errors import ConfigError, PluginError
 from core.plugins import GROUP
@@ -85,19 +87,20 @@ def check(
     """Check plugins by some rules, up to a stage; `told` hears of each plugin at once. Raises ConfigError."""
     loader = Loader()
     reports = []
-    for source in sources(targets):
-        started = time.perf_counter()
-        report = Report(source.folder.name, "", source.folder)
-        with importable(source):
-            _check(source, report, [r for r in rules if r.stage <= stage], loader)
-        report.found.sort(key=_order)
-        report.seconds = time.perf_counter() - started
-        told(report)
-        reports.append(report)
+    with Workshop() as workshop:
+        for source in sources(targets):
+            started = time.perf_counter()
+            report = Report(source.folder.name, "", source.folder)
+            with importable(source):
+                _check(source, report, [r for r in rules if r.stage <= stage], loader, workshop)
+            report.found.sort(key=_order)
+            report.seconds = time.perf_counter() - started
+            told(report)
+            reports.append(report)
     return reports
 
 
-def _check(source: Source, report: Report, rules: Sequence[Rule], loader: Loader) -> None:
+def _check(source: Source, report: Report, rules: Sequence[Rule], loader: Loader, workshop: Workshop) -> None:
     faults = [Found(VALID, fault) for fault in VALID.find(source)]
     if faults:
         report.stopped = "without a valid manifest nothing else can be told"
@@ -114,9 +117,11 @@ def _check(source: Source, report: Report, rules: Sequence[Rule], loader: Loader
         _stop(report, rules, LOADS, f"it cannot be imported: {reason(error)}")
         return
     _run(Stage.LOADED, loaded, report, rules)
+    if any(rule.stage is Stage.TRIED for rule in rules) and loaded.plugin.name not in loaded.both.left_out:
+        _run(Stage.TRIED, workshop.run(try_out(workshop, loaded)), report, rules)
 
 
-def _run(stage: Stage, subject: Source | Loaded, report: Report, rules: Sequence[Rule]) -> None:
+def _run(stage: Stage, subject: Source | Loaded | Trial, report: Report, rules: Sequence[Rule]) -> None:
     for rule in rules:
         if rule.stage is stage:
             report.rules.append(rule)

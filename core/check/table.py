@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from core.check import access, described, hooks, imports, messages, migrations, names, package, settings, whole
+from core.check import (
+    access,
+    described,
+    hooks,
+    imports,
+    lifecycle,
+    messages,
+    migrations,
+    names,
+    package,
+    settings,
+    whole,
+)
 from core.check.rule import Rule, Stage
 
 SOURCE, LOADED, TRIED = Stage.SOURCE, Stage.LOADED, Stage.TRIED
 
-#: Without a valid manifest nothing else can be told; whoever cannot be loaded, or switched on, breaks these.
+#: Without a valid manifest nothing else can be told, and whoever cannot be imported cannot be looked at further.
 VALID = Rule("P101", "The manifest is there, complete and valid.", SOURCE, package.manifest_valid)
 LOADS = Rule("P901", "The plugin can be imported.", LOADED, lambda _: iter(()))
 
@@ -30,6 +42,7 @@ RULES = (
     Rule("P403", "Abilities and jobs begin with the plugin's name.", LOADED, names.prefixed),
     Rule("P404", "Everything that is added has a description.", LOADED, described.described),
     Rule("P405", "Record types, fields and links have labels in every language.", LOADED, described.labelled),
+    Rule("P406", "Every table carries one of the plugin's nouns.", TRIED, lifecycle.tables_named),
     Rule("P501", "Every message is there in every language.", SOURCE, messages.same_keys),
     Rule("P502", "A message has the same placeholders in every language.", SOURCE, messages.same_placeholders),
     Rule("P503", "Every message that the code asks for is there.", SOURCE, messages.used_exist),
@@ -40,9 +53,13 @@ RULES = (
     Rule("P603", "Unknown settings are refused.", LOADED, settings.unknown_refused),
     Rule("P701", "Migrations are named after the plugin.", SOURCE, migrations.named),
     Rule("P702", "Migrations can be taken back, or say why not.", SOURCE, migrations.reversible),
+    Rule("P703", "Migrations taken back leave the schema as it was.", TRIED, lifecycle.reversed_whole),
+    Rule("P801", "Every table is a record type's, or internal with a reason.", TRIED, lifecycle.tables_known),
     Rule("P802", "What is read of governed records comes through policy.", SOURCE, access.read_by_policy),
     Rule("P803", "Core's tables are written by change sets only.", SOURCE, access.written_by_changes),
     LOADS,
     Rule("P902", "It composes with core and every other plugin.", LOADED, whole.composes),
     Rule("P903", "It only adds to the schema of core and the other plugins.", LOADED, whole.adds_only),
+    Rule("P904", "It can be switched on and purged.", TRIED, lifecycle.switched_on),
+    Rule("P905", "Its purge leaves nothing but the history.", TRIED, lifecycle.purged_whole),
 )
