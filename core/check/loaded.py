@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from graphql import GraphQLSchema
@@ -51,26 +52,32 @@ class Loader:
     """Loads plugins one after the other; what was composed for one is not composed again for the next."""
 
     composed: dict[tuple[int, str], Composed] = field(default_factory=dict)
-    registries: dict[tuple[str, ...], PluginRegistry] = field(default_factory=dict)
+    registries: dict[frozenset[str], PluginRegistry] = field(default_factory=dict)
 
     def load(self, source: Source) -> Loaded:
         """Import and compose a plugin, as long as `importable(source)` lasts. Raises PluginError, in one line."""
         name = source.manifest.name
         installed = {e.name: e.value for e in metadata.entry_points(group=GROUP)}
-        packages = tuple(sorted({**installed, name: source.package}.values()))
-        if packages not in self.registries or source.package not in installed.values():
-            self.registries[packages] = PluginRegistry.discover(packages)
-        registry = self.registries[packages]
+        known = installed.get(name) == source.package
+        packages = {package for other, package in installed.items() if known or other != name}
+        others = self._registry(packages)
+        registry = others if known else PluginRegistry.discover({*packages, source.package})
         if broken := registry.broken.get(name) or registry.broken.get(source.package):
             raise PluginError(broken.reason, plugin=name)
         plugin = registry.plugins[name]
-        folder = str(source.folder)
-        if not str(plugin.module.__file__).startswith(folder) and plugin.manifest.hooks.startswith(source.package):
-            raise PluginError(f"{source.package} is imported from elsewhere: {plugin.module.__file__}", plugin=name)
+        file = Path(str(plugin.module.__file__))
+        if plugin.manifest.hooks.startswith(source.package) and not file.is_relative_to(source.folder):
+            raise PluginError(f"{source.package} is imported from elsewhere: {file}", plugin=name)
         plugin.settings({})
-        others = [p for p in registry.plugins.values() if p is not plugin and name not in p.manifest.requires]
-        without = self._compose(registry, others)
-        return Loaded(source, registry, plugin, without, self._compose(registry, [*others, plugin]))
+        beside = [p for p in others.plugins.values() if p.name != name and name not in p.manifest.requires]
+        without = self._compose(others, beside)
+        return Loaded(source, registry, plugin, without, self._compose(registry, [*beside, plugin]))
+
+    def _registry(self, packages: set[str]) -> PluginRegistry:
+        key = frozenset(packages)
+        if key not in self.registries:
+            self.registries[key] = PluginRegistry.discover(packages)
+        return self.registries[key]
 
     def _compose(self, registry: PluginRegistry, plugins: list[Plugin]) -> Composed:
         chosen = tuple(Chosen(p.name, p.manifest.version) for p in sorted(plugins, key=lambda p: p.name))

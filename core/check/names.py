@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from core.check.added import added
 from core.check.loaded import Loaded
 from core.check.rule import Fault
 from core.manifest import Manifest
 from core.records import snake
+from core.schema.aggregate import FUNCTIONS
 from core.schema.declared import CORE
 
 #: Types whose members say what is the matter, not whose they are.
@@ -25,8 +26,17 @@ def carry_nouns(loaded: Loaded) -> Iterator[Fault]:
         owner, _, member = path.partition(".")
         if owner in _FREE or "(" in member or (member and owner not in there):
             continue  # said once: of the field, or of the type
+        if _is_total(owner, member, there):
+            continue
         if not carries(member or owner, manifest):
             yield Fault(f"{path} has none of the plugin's nouns in its name: {', '.join(manifest.nouns)}")
+
+
+def _is_total(owner: str, member: str, there: Container[str]) -> bool:
+    """Whether core itself adds it: the totals of a record type of others that has its first number by the plugin."""
+    if member:
+        return member in FUNCTIONS and owner.removesuffix("Group").endswith("Aggregate")
+    return any(f"{owner.removesuffix(f.capitalize())}Aggregate" in there for f in FUNCTIONS)
 
 
 def nouns_free(loaded: Loaded) -> Iterator[Fault]:
