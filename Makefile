@@ -34,12 +34,13 @@ test: install ## Run the whole suite but the nightly tests
 nightly: install ## Run the slow tests
 	$(BIN)/pytest -q -m nightly
 
-check: install ## Lint, format check, types, import contracts and the schema's lint
+check: install ## Lint, format check, types, import contracts, the schema's lint and the rules of plugins
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/lint_schema.py
+	$(BIN)/crm plugin check plugins
 
 bench: install ## Measure reads against hand-written SQL and PostGraphile; takes minutes and a quiet machine
 	$(BIN)/python -m bench.reads --customers 20000 --seconds 2 --rounds 2 --peers
