@@ -48,7 +48,8 @@ bench: install ## Measure reads against hand-written SQL and PostGraphile; takes
 bench-full: install ## Measure everything there is a benchmark for, on large bases; takes an hour
 	$(BIN)/python -m bench.reads --customers 200000 --seconds 4 --rounds 4 --who all,team,shared --peers
 	$(BIN)/python -m bench.growth --plots
-	$(BIN)/python -m bench.start --workspaces 1000 --sets 200
+	$(BIN)/python -m bench.start --sets 200
+	$(BIN)/python -m bench.workspaces
 
 acceptance: install ## Run third-party GraphQL suites of KITS against the demo, served by WORKERS processes
 	$(BIN)/python -m scripts.acceptance $(KITS) --workers $(WORKERS) $(SUITES)

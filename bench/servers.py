@@ -12,9 +12,13 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).parent
 CACHE = ROOT.parent / ".cache" / "bench"
@@ -44,7 +48,7 @@ class Server:
             pinned(0, command), env={**os.environ, **env}, stdout=self.log, stderr=subprocess.STDOUT
         )
 
-    def wait(self, seconds: float = 1800) -> None:
+    def wait(self, seconds: float = 1800, every: float = 0.2) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self.process.poll() is not None:
@@ -52,7 +56,7 @@ class Server:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
             except OSError:
-                time.sleep(0.2)
+                time.sleep(every)
             else:
                 return
         sys.exit(f"{self.name} did not start")
@@ -61,6 +65,10 @@ class Server:
         """The processor seconds that the process has used, which do not depend on what else the machine does."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self) -> float:
+        """The server's own memory, what it shares with others counted in part, in MB."""
+        return float(psutil.Process(self.process.pid).memory_full_info().pss / 1_000_000)
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -74,6 +82,19 @@ def ours(data: Path, customers: int) -> Server:
     # On, as in every deployment, but one actor puts on all the load.
     env["CRM_RATE_LIMIT_REQUESTS"] = "100000000"
     return Server("ours", [str(Path(sys.executable).parent / "crm"), "demo"], port, env)
+
+
+@contextmanager
+def serving(data: Path, **env: str) -> Iterator[Server]:
+    """`crm serve` on a folder, from the moment it takes requests."""
+    port = free_port()
+    env = {"CRM_DATA_DIR": str(data), "CRM_LOG_LEVEL": "warning", "CRM_PORT": str(port), **env}
+    server = Server("ours", [str(Path(sys.executable).parent / "crm"), "serve"], port, env)
+    try:
+        server.wait(every=0.005)
+        yield server
+    finally:
+        server.stop()
 
 
 def limit(dsn: str, schema: str, actors: dict[str, Any]) -> Server:

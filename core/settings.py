@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import secrets
 import tomllib
@@ -58,6 +59,10 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on")
     allowed_hosts: Names = Field(
         ("*",), description="Host names answered to, separated by commas; *.example.com matches subdomains"
+    )
+    trusted_proxies: Names = Field(
+        ("127.0.0.1", "::1"),
+        description="Addresses and networks of proxies whose X-Forwarded-For and -Proto are believed, with commas",
     )
     cors_origins: Names = Field(
         (),
@@ -142,10 +147,18 @@ class Settings(BaseSettings):
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
 
-    @field_validator("allowed_hosts", "cors_origins", mode="before")
+    @field_validator("allowed_hosts", "trusted_proxies", "cors_origins", mode="before")
     @classmethod
     def _split(cls, names: Any) -> Any:
         return tuple(n.strip() for n in names.split(",") if n.strip()) if isinstance(names, str) else names
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            if proxy != "*":
+                ipaddress.ip_network(proxy)
+        return proxies
 
     @field_validator("database_url")
     @classmethod

@@ -80,6 +80,7 @@ def test_switches_of_production(tmp_path: Path) -> None:
     faults: dict[str, Any] = {
         "public_url": "http://crm.example.com",
         "allowed_hosts": "*",
+        "trusted_proxies": "*",
         "cors_origins": "http://localhost:*",
         "rate_limit_requests": 0,
         "rate_limit_anonymous": 0,

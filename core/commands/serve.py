@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 #: Seconds that requests and subscriptions have left when the server is told to stop.
 LAST_SECONDS = 5
+#: Seconds that a silent connection is kept: longer than proxies keep theirs (60 most often), so that they end it and
+#: not we. Otherwise a request may be on its way into a connection that is just being closed, and is lost.
+KEEP_ALIVE_SECONDS = 75
 
 
 def serve(
@@ -218,5 +221,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "log_config": None,
         "access_log": False,
         "server_header": False,
+        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
         "timeout_graceful_shutdown": LAST_SECONDS,
+        "forwarded_allow_ips": list(settings.trusted_proxies),
     }

@@ -38,6 +38,9 @@ def _switches(settings: Settings) -> Iterator[Finding]:
     if open_to := [o for o in settings.cors_origins if o == "*" or o.startswith("http://")]:
         cure = "name the origins of your frontends, with https://"
         yield warn("cors_origins", f"browsers may call from {', '.join(open_to)}", cure)
+    if "*" in settings.trusted_proxies:
+        cure = "set CRM_TRUSTED_PROXIES to the addresses of your proxies: rate limits by address go by what they say"
+        yield warn("trusted_proxies", "anybody may say what his address is", cure)
     for name, whose in (("rate_limit_requests", "users and keys"), ("rate_limit_anonymous", "strangers")):
         if getattr(settings, name) == 0:
             yield warn(name, f"{whose} may send as much as they like", f"set CRM_{name.upper()} above 0")
