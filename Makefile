@@ -6,9 +6,10 @@ CUSTOMERS ?= 2000
 KITS ?= ../shared/kits/graphql
 WORKERS ?= 1
 SUITES ?=
+SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test nightly acceptance check bench bench-full format test-postgres lock clean
+.PHONY: help install demo test nightly kills acceptance check bench bench-full format test-postgres lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +51,9 @@ bench-full: install ## Measure everything there is a benchmark for, on large bas
 	$(BIN)/python -m bench.growth --plots
 	$(BIN)/python -m bench.start --sets 200
 	$(BIN)/python -m bench.workspaces
+
+kills: install ## Kill one of two servers and two workers every 20 s for SECONDS under load; nothing may be lost
+	$(BIN)/python -m tests.nodes --seconds $(SECONDS)
 
 acceptance: install ## Run third-party GraphQL suites of KITS against the demo, served by WORKERS processes
 	$(BIN)/python -m scripts.acceptance $(KITS) --workers $(WORKERS) $(SUITES)

@@ -1,6 +1,6 @@
 """Two servers and two workers on one database, one of them killed (-9) again and again under load.
 
-    python -m tests.nodes [--seconds 300] [--every 20] [--writers 6] [--receivers 6] [--seed 1]
+    python -m tests.nodes [--seconds 300] [--every 20] [--writers 5] [--receivers 4] [--seed 1]
 
 Nothing may be lost but the answers that were on their way, no job may be done twice in effect, and every subscriber
 must be told of every change once. Prints what was done, and exits with 1 where anything of that does not hold.
@@ -21,8 +21,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--every", type=float, default=20, help="seconds between two kills")
-    parser.add_argument("--writers", type=int, default=6)
-    parser.add_argument("--receivers", type=int, default=6)
+    parser.add_argument("--writers", type=int, default=5)
+    parser.add_argument("--receivers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1, help="decides in which order they are killed")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="crm-nodes-") as folder:

@@ -37,8 +37,8 @@ class Trial:
     folder: Path
     seconds: float
     every: float
-    writers: int = 6
-    receivers: int = 6
+    writers: int = 5
+    receivers: int = 4
     seed: int = 1
     counts: dict[str, Any] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -76,6 +76,9 @@ class Trial:
             **{f"kills of {name}": number for name, number in sorted(kills.items())},
             **fleet.counts,
             "slowest answer, kills included, s": round(fleet.slowest, 2),
+            "slowest return of a killed process, s": round(
+                max(back - dead for p in processes for dead, back in p.gaps), 1
+            ),
             "subscriptions resumed": sum(r.resumed for r in receivers),
             **self.counts,
             "faults": len(self.faults),
