@@ -9,7 +9,7 @@ SUITES ?=
 SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test nightly kills acceptance check bench bench-full format test-postgres lock clean
+.PHONY: help install demo test nightly kills acceptance check bench bench-full reference format test-postgres lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ kills: install ## Kill one of two servers and two workers every 20 s for SECONDS
 
 acceptance: install ## Run third-party GraphQL suites of KITS against the demo, served by WORKERS processes
 	$(BIN)/python -m scripts.acceptance $(KITS) --workers $(WORKERS) $(SUITES)
+
+reference: install ## Write the references of hooks and public names for plugins' authors
+	$(BIN)/python -m scripts.reference
 
 format: install ## Sort imports and format
 	$(BIN)/ruff check --fix --select I .

@@ -68,4 +68,5 @@ def bind(pool: Pool) -> Iterator[None]:
         _POOL.reset(token)
 
 
+#: Piccolo's engine: what a migration does by it happens in the workspace that is being migrated.
 ENGINE = WorkspaceEngine()

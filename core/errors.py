@@ -43,58 +43,86 @@ class CrmError(Exception):
 
 
 class ConfigError(CrmError):
+    """A setting, file, port or folder is wrong."""
+
     code = "CONFIG"
 
 
 class DatabaseError(CrmError):
+    """The database is unreachable, too old or too new."""
+
     code = "DATABASE"
 
 
 class MigrationError(DatabaseError):
+    """A workspace could not be migrated."""
+
     code = "MIGRATION"
 
 
 class CompositionError(CrmError):
+    """Declarations contradict each other."""
+
     code = "COMPOSITION"
 
 
 class PluginError(CrmError):
+    """A plugin cannot be loaded or has misbehaved."""
+
     code = "PLUGIN"
 
 
 class ClientError(CrmError):
+    """Something that the caller can read; it is never masked."""
+
     code = "BAD_REQUEST"
 
 
 class BadInput(ClientError):
+    """What was given cannot be meant."""
+
     code = "BAD_USER_INPUT"
 
 
 class InvalidRule(BadInput):
+    """A stored condition does not fit the feature set."""
+
     code = "INVALID_RULE"
 
 
 class Unauthenticated(ClientError):
+    """Nobody knows who is asking."""
+
     code = "UNAUTHENTICATED"
 
 
 class Forbidden(ClientError):
+    """The actor may not do this."""
+
     code = "FORBIDDEN"
 
 
 class NotFound(ClientError):
+    """There is no such thing, or the actor may not see it."""
+
     code = "NOT_FOUND"
 
 
 class LimitExceeded(ClientError):
+    """More was asked for than one request may have."""
+
     code = "LIMIT_EXCEEDED"
 
 
 class TookTooLong(ClientError):
+    """A statement was broken off after the time that it may run."""
+
     code = "STATEMENT_TIMEOUT"
 
 
 class PluginFailed(ClientError):
+    """For those who may switch plugins: which one failed, and why."""
+
     code = "PLUGIN_FAILED"
 
     def __init__(self, plugin: str, reason: str) -> None:
@@ -102,10 +130,14 @@ class PluginFailed(ClientError):
 
 
 class TooManyRequests(ClientError):
+    """The actor has used up what he may ask in this time."""
+
     code = "RATE_LIMITED"
 
 
 class IdempotencyConflict(ClientError):
+    """An idempotency key was used with another input, or is in use."""
+
     code = "IDEMPOTENCY_CONFLICT"
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from core.rows import Fault
 
 hookspec = pluggy.HookspecMarker("crm")
+#: Marks a plugin's function as an implementation of the hook of that name, or of `specname`.
 hookimpl = pluggy.HookimplMarker("crm")
 
 
@@ -34,7 +35,11 @@ hookimpl = pluggy.HookimplMarker("crm")
 def record_types(settings: Any) -> Sequence[RecordType]:  # type: ignore[empty-body]
     """Contribute record types with tables of the plugin's own.
 
-    Called: once per composition. Return: record types. An error leaves the plugin out of the feature set.
+    Fields, conditions, mutations, permissions and history follow from each, as for core's own.
+
+    Called: once per composition.
+    Return: record types.
+    Error: the plugin cannot be switched on; where it is on already it is left out of the feature set, with the reason.
     Since: 0.1.
     """
 
@@ -43,8 +48,10 @@ def record_types(settings: Any) -> Sequence[RecordType]:  # type: ignore[empty-b
 def extensions(settings: Any) -> Sequence[Extension]:  # type: ignore[empty-body]
     """Contribute fields, relations, filters and computed fields to record types of others.
 
-    Called: once per composition. Return: extensions. An error, or a name that is taken, leaves the plugin out of
-    the feature set. Since: 0.1.
+    Called: once per composition.
+    Return: extensions.
+    Error: as for `record_types`; a name that somebody else has taken is one, too.
+    Since: 0.1.
     """
 
 
@@ -52,7 +59,9 @@ def extensions(settings: Any) -> Sequence[Extension]:  # type: ignore[empty-body
 def object_types(settings: Any) -> Sequence[ObjectType | InputType | EnumType]:  # type: ignore[empty-body]
     """Contribute plain object and input types, kinds of user error and enums for the plugin's payloads and arguments.
 
-    Called: once per composition. Return: object types, input types and enums. An error leaves the plugin out.
+    Called: once per composition.
+    Return: object types, input types and enums.
+    Error: as for `record_types`.
     Since: 0.1.
     """
 
@@ -61,7 +70,10 @@ def object_types(settings: Any) -> Sequence[ObjectType | InputType | EnumType]: 
 def queries(settings: Any) -> Sequence[Query]:  # type: ignore[empty-body]
     """Contribute root query fields answered in Python.
 
-    Called: once per composition. Return: queries. An error leaves the plugin out. Since: 0.1.
+    Called: once per composition.
+    Return: queries.
+    Error: as for `record_types`.
+    Since: 0.1.
     """
 
 
@@ -69,7 +81,10 @@ def queries(settings: Any) -> Sequence[Query]:  # type: ignore[empty-body]
 def mutations(settings: Any) -> Sequence[Mutation]:  # type: ignore[empty-body]
     """Contribute mutations.
 
-    Called: once per composition. Return: mutations. An error leaves the plugin out. Since: 0.1.
+    Called: once per composition.
+    Return: mutations.
+    Error: as for `record_types`.
+    Since: 0.1.
     """
 
 
@@ -77,8 +92,10 @@ def mutations(settings: Any) -> Sequence[Mutation]:  # type: ignore[empty-body]
 def abilities(settings: Any) -> Mapping[str, str]:  # type: ignore[empty-body]
     """Contribute named abilities that roles can be given.
 
-    Called: once per composition. Return: descriptions by name; names begin with the plugin's. An error leaves the
-    plugin out. Since: 0.1.
+    Called: once per composition.
+    Return: descriptions by name; names begin with the plugin's.
+    Error: as for `record_types`.
+    Since: 0.1.
     """
 
 
@@ -86,7 +103,10 @@ def abilities(settings: Any) -> Mapping[str, str]:  # type: ignore[empty-body]
 def error_codes(settings: Any) -> Mapping[str, str]:  # type: ignore[empty-body]
     """Contribute codes of user errors.
 
-    Called: once per composition. Return: descriptions by code. An error leaves the plugin out. Since: 0.1.
+    Called: once per composition.
+    Return: descriptions by code.
+    Error: as for `record_types`.
+    Since: 0.1.
     """
 
 
@@ -94,7 +114,10 @@ def error_codes(settings: Any) -> Mapping[str, str]:  # type: ignore[empty-body]
 def jobs(settings: Any) -> Sequence[JobType]:  # type: ignore[empty-body]
     """Contribute kinds of long work that workers run.
 
-    Called: once per composition. Return: job types. An error leaves the plugin out. Since: 0.1.
+    Called: when a composition is made, and whenever a worker looks up a job.
+    Return: job types; kinds begin with the plugin's name and a dot.
+    Error: as for `record_types`.
+    Since: 0.1.
     """
 
 
@@ -102,8 +125,12 @@ def jobs(settings: Any) -> Sequence[JobType]:  # type: ignore[empty-body]
 def narrow(record: Record, action: str, catalog: Catalog, settings: Any) -> Predicate | None:
     """Narrow the rows of a record type on which an action may be taken.
 
-    Called: once per composition, record type and action. Return: a predicate that rows must satisfy besides what
-    roles allow, or None. An error leaves the plugin out. Since: 0.1.
+    Asked of every record type, those of others too. Plugins can only narrow: what all roles and plugins allow is seen.
+
+    Called: once per composition, record type and action.
+    Return: a predicate that rows must satisfy besides what roles allow, or None.
+    Error: as for `record_types`.
+    Since: 0.1.
     """
 
 
@@ -111,10 +138,14 @@ def narrow(record: Record, action: str, catalog: Catalog, settings: Any) -> Pred
 async def check(batch: Batch, changes: ChangeSet, settings: Any) -> Sequence[Fault]:  # type: ignore[empty-body]
     """Check a batch before it is written.
 
-    Called: in the change set's transaction, rows locked, after core's own checks. Return: faults, each of one
-    row; faulty rows are refused or skipped as the caller's error policy says, those with a `warning` are written
-    and reported. An error refuses the whole change set (a check that cannot decide never lets a row through) and is
-    counted against the plugin, but for a collision with another transaction: then all is tried again. Since: 0.1.
+    A check only looks; what is to be written besides belongs into `changed`.
+
+    Called: in the change set's transaction, rows locked, after core's own checks, in batches of at most 5,000 rows.
+    Return: faults, each of one row; faulty rows are refused or skipped as the caller's error policy says, those with a
+    `warning` are written and reported.
+    Error: refuses the whole change set (a check that cannot decide never lets a row through) and is counted against the
+    plugin, but for a collision with another transaction: then all is tried again.
+    Since: 0.1.
     """
 
 
@@ -122,8 +153,13 @@ async def check(batch: Batch, changes: ChangeSet, settings: Any) -> Sequence[Fau
 async def changed(batch: Batch, changes: ChangeSet, settings: Any) -> None:
     """React to a batch in the same transaction, after it was written.
 
-    Called: once per written batch. Further writes go through `changes` and are part of the same change set. An
-    error rolls the whole change set back. Since: 0.1.
+    Further writes go through `changes` and are part of the same change set: undone with it, and seen by other plugins.
+
+    Called: once per written batch, for the batches that plugins write too.
+    Return: nothing.
+    Error: rolls the whole change set back and is counted against the plugin; a collision with another transaction is
+    tried again.
+    Since: 0.1.
     """
 
 
@@ -131,8 +167,9 @@ async def changed(batch: Batch, changes: ChangeSet, settings: Any) -> None:
 async def explain_viewer(record: Record, record_id: UUID, actor: Actor, ask: Ask, settings: Any) -> Sequence[str]:  # type: ignore[empty-body]
     """Say in words through what of the plugin's an actor sees a record, for `accessExplain`.
 
-    Called: where the actor is a viewer of the record by this plugin (`Extension.lets_in`). Return: one text for each
-    reason, in the language of `ask.context`, telling nothing that the asking may not know. An error fails the query.
+    Called: where the actor is a viewer of the record by this plugin (`Extension.lets_in`).
+    Return: one text for each reason, in the language of `ask.context`, telling nothing that the asking may not know.
+    Error: fails the query.
     Since: 0.1.
     """
 
@@ -141,8 +178,12 @@ async def explain_viewer(record: Record, record_id: UUID, actor: Actor, ask: Ask
 async def committed(change_set: Committed, settings: Any) -> None:
     """React after a change set was committed.
 
-    Called: once per change set, outside of any transaction, in the process that wrote it. An error is logged and
-    counted against the plugin; nothing is undone. Since: 0.1.
+    For what lies outside of the database, such as telling another system; what must not get lost belongs into a job.
+
+    Called: once per change set, outside of any transaction, in the process that wrote it.
+    Return: nothing.
+    Error: is logged and counted against the plugin; nothing is undone, the other plugins are called.
+    Since: 0.1.
     """
 
 
@@ -150,7 +191,12 @@ async def committed(change_set: Committed, settings: Any) -> None:
 async def switched_on(changes: ChangeSet, since: datetime | None, settings: Any) -> None:
     """Catch up with what happened while the plugin was off, or with new settings.
 
+    `since` is when it was switched off; None where it is new, or was on. Records changed since have an `updatedAt` from
+    then on. Long work belongs into a job.
+
     Called: for the one plugin that is switched on or given settings, in that transaction, after its tables and
-    permissions are there. `since` is when it was switched off; None where it is new, or was on. Records changed since
-    have an `updatedAt` from then on. Long work belongs into a job. An error refuses the switching. Since: 0.1.
+    permissions are there.
+    Return: nothing.
+    Error: refuses the switching.
+    Since: 0.1.
     """

@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+#: The languages of messages; a plugin has a file of messages for each.
 LANGUAGES = ("vi", "en")
 
 

@@ -12,6 +12,7 @@ import asyncpg
 
 from core.errors import DatabaseError
 
+#: A connection to the database in one workspace's name; `json` comes as bytes, `jsonb` as Python values.
 Connection: TypeAlias = asyncpg.Connection
 TURN_SECONDS = 0.05
 

@@ -136,9 +136,12 @@ class RelatedCount:
     guarded: bool = True
 
 
+#: A condition on the rows of one record type, as a tree; it is two-valued: a comparison with null is false.
 Predicate = Always | And | Or | Not | Compare | Within | Linked | LinkedAny | Related | RelatedCount
 
+#: Holds for every row.
 TRUE = Always(True)
+#: Holds for no row.
 FALSE = Always(False)
 
 

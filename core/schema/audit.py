@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.records import Field, Kind, ToMany, ToOne, Write
 
+#: The id of a record, which every record type has.
 ID = Field(
     "id",
     Kind.ID,
@@ -13,6 +14,7 @@ ID = Field(
     labels={"vi": "Mã định danh", "en": "Id"},
 )
 
+#: When a record was created, for record types that are not versioned but say so.
 CREATED_AT = Field(
     "createdAt",
     Kind.DATETIME,
@@ -22,6 +24,7 @@ CREATED_AT = Field(
     labels={"vi": "Ngày tạo", "en": "Created at"},
 )
 
+#: Who created a record, for record types that are not versioned but say so.
 CREATED_BY = ToOne(
     "createdBy",
     "User",

@@ -21,6 +21,7 @@ ACTOR_KIND = EnumType(
     },
 )
 
+#: What led to a change set, as the journal and events name it.
 SOURCE = EnumType(
     "ChangeSource",
     "What made a change.",

@@ -1,0 +1,1 @@
+"""Programs and plugins that show how; none of it is installed."""
