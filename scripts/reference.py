@@ -11,6 +11,7 @@ import ast
 import dataclasses
 import enum
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -158,8 +159,17 @@ def _value(value: Any) -> str:
     if isinstance(value, enum.Enum):
         return str(value)
     plain = value is None or isinstance(value, bool | int | float | str | tuple | frozenset)
-    shown = repr(value) if plain else "..."
+    shown = _literal(value) if plain else "..."
     return shown if len(shown) <= 40 and "<" not in shown else "..."
+
+
+def _literal(value: Any) -> str:
+    """A value as it is written here: texts in double quotes."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_literal, value))}{',' if len(value) == 1 else ''})"
+    return value.__name__ if inspect.isclass(value) else repr(value)
 
 
 def hooks_page() -> str:
@@ -297,9 +307,7 @@ def _constant(name: str, value: Any) -> str:
         return _union(name, [part.__name__ for part in value.__args__])
     if inspect.isclass(value):
         return f"{name} = {value.__module__.split('.')[0]}.{value.__name__}"
-    shown = repr(value)
-    if isinstance(value, tuple) and all(inspect.isclass(part) for part in value):
-        shown = f"({', '.join(part.__name__ for part in value)})"
+    shown = _literal(value)
     if len(shown) <= WIDE and "<" not in shown:
         return f"{name} = {shown}"
     return f"{name}: {f'tuple[{type(value[0]).__name__}, ...]' if isinstance(value, tuple) else type(value).__name__}"
