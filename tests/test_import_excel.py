@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
@@ -10,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from python_calamine import CalamineWorkbook
 
 from core.context import RequestContext, Workspace
 from core.database import Database
@@ -134,31 +137,51 @@ async def test_real_customers_are_mapped_without_help_and_change_nothing_when_im
         assert third["counts"]["rows"] > 100
 
 
-async def test_an_export_of_awkward_values_imports_again_without_a_change(desk: Importer, tmp_path: Path) -> None:
-    await desk.do(
-        FIELD,
-        input={"recordType": "Customer", "name": "colours", "kind": "CHOICES", "choices": ["Đỏ", "Xanh lá, đậm"]},
-    )
-    for name, kind in (("rate", "DECIMAL"), ("visitedAt", "DATETIME")):
-        await desk.do(FIELD, input={"recordType": "Customer", "name": name, "kind": kind})
-    awkward = [
+async def awkward(desk: Importer, source: str) -> list[str]:
+    """Customers whose values files are likely to spoil; their ids."""
+    choices = {"kind": "CHOICES", "choices": ["Đỏ", "Xanh lá, đậm"]}
+    for name, field in (("colours", choices), ("rate", {"kind": "DECIMAL"}), ("visitedAt", {"kind": "DATETIME"})):
+        await desk.do(FIELD, input={"recordType": "Customer", "name": name, **field})
+    given = [
         {"name": "=1+1", "phone": "+84912345678", "taxCode": "0012345678", "tags": ["a, b", 'c"d', "é"]},
         {"name": "@SUM(A1)", "phone": "0912 345 678", "description": "one\ntwo\n\n  three", "birthday": "1987-01-31"},
         {"name": "Trần Văn Bé"[:4] + "a\u0302\u0301 \U0001f600", "email": "x@y.vn", "fax": "'007"},
         {"name": "-5", "colours": ["DO", "XANH_LA_DAM"], "rate": "12.345"},
         {"name": " spaced  out ", "rate": "99999999999.1234", "visitedAt": "2026-03-05T10:11:12.345678+00:00"},
-        {"name": "x" * 400, "description": "_x0041_ 1.000", "code": "0007", "website": "https://a.b/?c=d"},
+        {"name": "x" * 400, "description": "_x0041_ 1.000", "website": "https://a.b/?c=d"},
+        {"name": '="quoted"', "description": "'=guarded", "fax": "00"},
     ]
-    ids = [await desk.customer(source="awkward", **{"kind": "PERSON", **values}) for values in awkward]
+    ids = [await desk.customer(source=source, **{"kind": "PERSON", **values}) for values in given]
     await desk.do(
         "mutation($input: ContactCreateInput!) { contactCreate(input: $input) { userErrors { code } } }",
         input={"customerId": ids[0], "name": "=cmd", "phones": ["+84 90", "091"], "birthday": "1999-12-31"},
     )
-    assert len(ids) == len(awkward)
+    return ids
+
+
+async def test_an_export_of_awkward_values_imports_again_without_a_change(desk: Importer, tmp_path: Path) -> None:
+    ids = await awkward(desk, "awkward")
     for format_ in ("XLSX", "CSV"):
         path = await exported(desk, tmp_path, where={"source": {"eq": "awkward"}}, format=format_)
         done = await desk.bring(path, mode="OVERWRITE")
-        assert tally(done) == {"unchanged": len(awkward)}, (format_, done["faults"]["nodes"])
+        assert tally(done) == {"unchanged": len(ids)}, (format_, done["faults"]["nodes"])
+
+
+@pytest.mark.nightly
+async def test_an_export_opens_in_libreoffice_with_the_same_values(desk: Importer, tmp_path: Path) -> None:
+    office = shutil.which("soffice")
+    if office is None:
+        pytest.skip("LibreOffice is not installed")
+    ids = await awkward(desk, "office")
+    path = (await exported(desk, tmp_path, where={"source": {"eq": "office"}})).rename(tmp_path / "office.xlsx")
+    profile = f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}"
+    given = (office, "--headless", profile, "--convert-to", "xlsx", "--outdir", str(tmp_path / "saved"), str(path))
+    saving = await asyncio.create_subprocess_exec(*given, stdout=asyncio.subprocess.DEVNULL)
+    assert await saving.wait() == 0
+    books = (CalamineWorkbook.from_path(str(p)) for p in (path, tmp_path / "saved" / "office.xlsx"))
+    written, saved = (book.get_sheet_by_index(0).to_python() for book in books)
+    assert len(written) == len(ids) + 1
+    assert [row[: len(written[0])] for row in saved] == written
 
 
 async def test_overwriting_touches_only_what_is_meant(desk: Importer, tmp_path: Path) -> None:

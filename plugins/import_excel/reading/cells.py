@@ -12,8 +12,8 @@ import unicodedata
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-#: How control characters, which XML has none of, are written in workbooks.
-_ESCAPED = re.compile(r"_x00([01][0-9A-Fa-f])_")
+#: How workbooks write control characters, which XML has none of, and the line that begins what only looks like one.
+_ESCAPED = re.compile(r"_x00([01][0-9A-Fa-f]|5F)_")
 _UNKEPT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _EXACT = 1e15
 #: Number formats that show zeros on the left, with signs between the digits, or a zero that is written before them.
@@ -59,7 +59,7 @@ def text(value: str) -> str | None:
 
 
 def unescaped(value: str) -> str:
-    """Text with the control characters that a reader has left in their written form, such as `_x000D_`."""
+    """Text of which a reader has left what is escaped in its written form, such as `_x000D_`."""
     return _ESCAPED.sub(lambda m: chr(int(m[1], 16)), value) if "_x00" in value else value
 
 

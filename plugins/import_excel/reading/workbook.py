@@ -125,7 +125,7 @@ def _xlrd(path: Path) -> Workbook:
     import xlrd  # noqa: PLC0415
 
     try:
-        book = xlrd.open_workbook(str(path), formatting_info=True, logfile=io.StringIO())
+        book = xlrd.open_workbook(str(path), formatting_info=True, ragged_rows=True, logfile=io.StringIO())
     except xlrd.XLRDError as error:
         if "encrypted" in str(error):
             raise Unreadable("encrypted") from error
