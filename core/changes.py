@@ -222,7 +222,8 @@ class ChangeSet:
         demanded: set[tuple[str, ...]] = set()
         for path, values in batch:
             if (names := tuple(values)) not in demanded:
-                self._demand_writable(record, names, creating=True)
+                # An id is chosen by whoever has to know it before the record is there; no input of a client's has one.
+                self._demand_writable(record, (n for n in names if n != "id"), creating=True)
                 demanded.add(names)
             row = Row(values.get("id") or new_id(), None, {}, path=path)
             given = {**blank, **values}

@@ -9,17 +9,19 @@ from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from python_calamine import CalamineWorkbook
 
+from core.actors import find_actor
 from core.context import RequestContext, Workspace
 from core.database import Database
 from core.errors import BadInput
 from core.files import FileStore
 from core.grants import Reach
 from core.jobs import enqueue_once
+from core.seed import seed
 from core.terminal import Terminal
 from plugins.import_excel import console
 from tests.importing import START, Importer, book, importing, shared
@@ -318,6 +320,35 @@ async def test_whoever_may_not_import_is_told_so_and_nobody_reads_the_imports_of
     assert [c["target"] for c in setup["data"]["importSetup"]["columns"]] == ["code", "name"]
     fields = await desk.do("{ importableFields { name labelVi } }")
     assert {"code", "contact.name", "owner", "groups"} <= {f["name"] for f in fields}
+
+
+async def test_a_salesperson_imports_customers_of_his_own(desk: Importer, tmp_path: Path) -> None:
+    composition = await desk.features.composition(desk.workspace)
+    async with desk.database.transaction(desk.workspace) as connection:
+        await seed(connection, composition.catalog)
+        role = await connection.fetchval("select id from role where name = 'Salesperson'")
+    me, other = await user(desk, "seller"), await user(desk, "colleague")
+    given = "mutation($u: ID!, $r: [ID!]!) { userRolesSet(input: {id: $u, roleIds: $r}) { userErrors { code } } }"
+    assert (await desk.do(given, u=me, r=[str(role)]))["userErrors"] == []
+    pool = desk.database.pool(desk.workspace)
+    seller = await find_actor(lambda text, values: pool.fetchval(text, *values), UUID(me))
+    assert seller is not None
+    await desk.customer("Of another", code="SE3", ownerId=other)
+    rows = [
+        ["Mã KH", "Tên", "Phụ trách", "Người liên hệ"],
+        ["SE1", "An", None, "Ba"],
+        ["SE2", "Bình", "colleague", None],
+        ["SE3", "Stolen", None, None],
+    ]
+    done = await desk.bring(book(tmp_path / "s.xlsx", rows), seller, mine=False, ownerIds=[me])
+    assert tally(done) == {"created": 1, "skipped": 1, "failed": 1}, done["faults"]
+    one = await customer(desk, "SE1")
+    assert (one["owner"]["login"], [c["name"] for c in one["contacts"]["nodes"]]) == ("seller", ["Ba"])
+    again = await desk.bring(
+        book(tmp_path / "t.xlsx", [*rows[:1], ["SE1", "An Mới", None, "Ba"], rows[3]]), seller, mode="OVERWRITE"
+    )
+    assert tally(again) == {"updated": 1, "failed": 1}, again["faults"]
+    assert (await customer(desk, "SE3"))["name"] == "Of another"
 
 
 async def test_a_file_that_cannot_be_read_leaves_nothing_behind(desk: Importer, tmp_path: Path) -> None:
