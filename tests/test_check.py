@@ -8,7 +8,9 @@ import re
 import shutil
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -144,11 +146,35 @@ def test_a_plugin_that_cannot_be_imported_is_one_fault(crm: Run, torn: Path) -> 
     arguments = (str(torn), "--no-database", "--json")
     (report,) = json.loads(crm(*arguments, "--select", "P3", "--select", "P9")[1])
     assert {fault["code"] for fault in report["faults"]} == {"P301"}
-    assert report["stopped"].startswith("it cannot be imported: plugin torn: ")
+    assert report["stopped"].startswith("it cannot be loaded: plugin torn: ")
     assert "unknown hook" in report["stopped"]
     (report,) = json.loads(crm(*arguments, "--select", "P9")[1])
     assert {fault["code"] for fault in report["faults"]} == {"P901"}
     assert "torn" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("own_table", {"P401": 2, "P405": 2}),
+        ("raises_in_hook", {"P902": 1}),
+        ("raises_on_import", {"P901": 1}),
+        ("exits_on_import", {"P901": 1}),
+        ("needs_missing", {"P901": 1}),
+        ("wants_newer_core", {"P901": 1}),
+        ("no_settings", {"P901": 1}),
+        ("forgets_async", {"P303": 1}),
+        ("takes_an_ability", {"P403": 1, "P902": 1}),
+        ("takes_a_type", {"P401": 1, "P902": 1}),
+    ],
+)
+def test_what_is_wrong_with_broken_plugins_is_told_once(
+    project: Path, name: str, expected: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata, "entry_points", lambda **_: metadata.EntryPoints())
+    rules = chosen(ignore=["P102", "P103", "P104"])
+    (report,) = check([str(project / "tests" / "broken_plugins" / name)], rules, Stage.LOADED)
+    assert Counter(found.rule.code for found in report.found) == expected
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from core import manifest
 from core.check.loaded import Loaded, Loader, importable
 from core.check.rule import Fault, Place, Rule, Stage
 from core.check.source import Source, plugins_in
-from core.check.table import LOADS, RULES, VALID
+from core.check.table import CAUSES, LOADS, RULES, VALID
 from core.check.trial import Trial, try_out
 from core.check.workshop import Workshop
 from core.contributions import reason
@@ -114,7 +114,7 @@ def _check(source: Source, report: Report, rules: Sequence[Rule], loader: Loader
     try:
         loaded = loader.load(source)
     except (Exception, SystemExit) as error:  # noqa: BLE001 whatever a plugin raises, it is a fault of its
-        _stop(report, rules, LOADS, f"it cannot be imported: {reason(error)}")
+        _stop(report, rules, reason(error))
         return
     _run(Stage.LOADED, loaded, report, rules)
     if any(rule.stage is Stage.TRIED for rule in rules) and loaded.plugin.name not in loaded.both.left_out:
@@ -128,12 +128,13 @@ def _run(stage: Stage, subject: Source | Loaded | Trial, report: Report, rules: 
             report.found += [Found(rule, f) for f in dict.fromkeys(rule.find(subject)) if not _allowed(rule, f.place)]
 
 
-def _stop(report: Report, rules: Sequence[Rule], gate: Rule, why: str) -> None:
-    """A stage is not reached: a fault, unless what was found before is the likely cause."""
-    report.stopped = why
-    if not report.found and gate in rules:
-        report.rules.append(gate)
-        report.found.append(Found(gate, Fault(why)))
+def _stop(report: Report, rules: Sequence[Rule], why: str) -> None:
+    """The plugin cannot be loaded: a fault, unless what was found in its files is the likely cause."""
+    report.stopped = f"it cannot be loaded: {why.removeprefix('it cannot be loaded: ')}"
+    if LOADS in rules:
+        report.rules.append(LOADS)
+        if not any(found.rule.code.startswith(CAUSES) for found in report.found):
+            report.found.append(Found(LOADS, Fault(report.stopped)))
 
 
 def _allowed(rule: Rule, place: Place | None) -> bool:

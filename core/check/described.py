@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from core.check.added import added
 from core.check.loaded import Loaded
-from core.check.rule import Fault
+from core.check.rule import Fault, Place
+from core.check.syntax import saying
 from core.messages import LANGUAGES
 from core.records import Field, RecordType, ToOne
 
@@ -16,14 +18,14 @@ def described(loaded: Loaded) -> Iterator[Fault]:
     """Whatever the plugin adds says in a sentence what it is."""
     for name, element in added(loaded.before, loaded.after):
         if (problem := undescribed(element.description)) is not None:
-            yield Fault(f"{name} {problem}")
+            yield Fault(f"{name} {problem}", _place(loaded, name))
     for hook in ("abilities", "error_codes"):
         for name, description in dict(loaded.contributed(hook)).items():
             if (problem := undescribed(description)) is not None:
-                yield Fault(f"{name} of {hook} {problem}")
+                yield Fault(f"{name} of {hook} {problem}", saying(loaded.source, name))
     for job in loaded.contributed("jobs"):
         if (problem := undescribed(job.description)) is not None:
-            yield Fault(f"the job {job.kind} {problem}")
+            yield Fault(f"the job {job.kind} {problem}", saying(loaded.source, job.kind))
 
 
 def undescribed(text: str | None) -> str | None:
@@ -38,7 +40,13 @@ def labelled(loaded: Loaded) -> Iterator[Fault]:
     """Record types, fields and links have a label in every language."""
     for name, part in _labelled(loaded):
         if missing := [language for language in LANGUAGES if not part.labels.get(language, "").strip()]:
-            yield Fault(f"{name} has no label in {' and '.join(missing)}")
+            yield Fault(f"{name} has no label in {' and '.join(missing)}", _place(loaded, name))
+
+
+def _place(loaded: Loaded, path: str) -> Place | None:
+    """Where `Type`, `Type.member` or `Type.member(argument:)` is declared."""
+    *owners, name = [name for name in re.split(r"\W+", path) if name]
+    return saying(loaded.source, name, owners[-1] if owners else "")
 
 
 def _labelled(loaded: Loaded) -> Iterator[tuple[str, Any]]:

@@ -14,7 +14,7 @@ from graphql import GraphQLSchema
 
 from core.check.source import Source
 from core.contributions import Chosen, Composed, FeatureSet, compose
-from core.errors import PluginError
+from core.errors import CrmError, PluginError
 from core.features import core_operations
 from core.hooks import Enabled, Hooks
 from core.plugins import GROUP, Plugin, PluginRegistry
@@ -41,9 +41,15 @@ class Loaded:
         return self.both.composition.schema
 
     def contributed(self, hook: str) -> Any:
-        """What the plugin's own hook contributes with the default settings: a tuple, a mapping, or ()."""
+        """What the plugin's own hook contributes with the default settings: a tuple, a mapping, or ().
+
+        A hook that fails contributes nothing: the plugin is left out of `both` for it.
+        """
         hooks = Hooks([Enabled(self.plugin.name, self.plugin.module, self.plugin.settings({}))])
-        found = next((found for _, found in hooks.contribute(hook)), ())
+        try:
+            found = next((found for _, found in hooks.contribute(hook)), ())
+        except CrmError:
+            return ()
         return found if isinstance(found, Mapping) else tuple(found)
 
 

@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from core.check.added import added
 from core.check.loaded import Loaded
 from core.check.rule import Fault
+from core.check.syntax import saying
 from core.manifest import Manifest
-from core.records import snake
-from core.schema.aggregate import FUNCTIONS
+from core.records import Extension, RecordType, snake
 from core.schema.declared import CORE
 
-#: Types whose members say what is the matter, not whose they are.
-_FREE = {"UserErrorCode"}
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
 
 
 def carry_nouns(loaded: Loaded) -> Iterator[Fault]:
-    """Every name that clients see for the first time has one of the plugin's nouns in it."""
+    """Every name that the plugin adds to what clients see has one of its nouns in it."""
     manifest = loaded.plugin.manifest
-    there = loaded.before.type_map
-    for path, _ in added(loaded.before, loaded.after):
-        owner, _, member = path.partition(".")
-        if owner in _FREE or "(" in member or (member and owner not in there):
-            continue  # said once: of the field, or of the type
-        if _is_total(owner, member, there):
-            continue
-        if not carries(member or owner, manifest):
-            yield Fault(f"{path} has none of the plugin's nouns in its name: {', '.join(manifest.nouns)}")
+    for owner, name in dict.fromkeys(_declared(loaded)):
+        if not carries(name, manifest):
+            path = f"{owner}.{name}" if owner else name
+            message = f"{path} has none of the plugin's nouns in its name: {', '.join(manifest.nouns)}"
+            yield Fault(message, saying(loaded.source, name, owner))
 
 
-def _is_total(owner: str, member: str, there: Container[str]) -> bool:
-    """Whether core itself adds it: the totals of a record type of others that has its first number by the plugin."""
-    if member:
-        return member in FUNCTIONS and owner.removesuffix("Group").endswith("Aggregate")
-    return any(f"{owner.removesuffix(f.capitalize())}Aggregate" in there for f in FUNCTIONS)
+def _declared(loaded: Loaded) -> Iterator[tuple[str, str]]:
+    """The names that do not follow from others, and whose they are: of what core has, or nobody's."""
+    for record in loaded.contributed("record_types"):
+        yield "", record.name
+        yield "", record.plural
+        yield from _brought(loaded, record)
+    for extension in loaded.contributed("extensions"):
+        for part in (*extension.fields, *extension.relations, *extension.filters, *extension.computed):
+            yield extension.record, part.name
+        yield from _brought(loaded, extension)
+    for hook in ("object_types", "queries", "mutations"):
+        for declared in loaded.contributed(hook):
+            yield "", declared.name
+
+
+def _brought(loaded: Loaded, owner: RecordType | Extension) -> Iterator[tuple[str, str]]:
+    """The types that fields and filters bring along, but for those that were there."""
+    for field in owner.fields:
+        if field.enum is not None and field.enum.name not in loaded.before.type_map:
+            yield "", field.enum.name
+    for part in owner.filters:
+        if not isinstance(part.input, str):
+            yield "", getattr(part.input, "name", None) or part.input.__name__
 
 
 def nouns_free(loaded: Loaded) -> Iterator[Fault]:
@@ -57,10 +68,10 @@ def prefixed(loaded: Loaded) -> Iterator[Fault]:
     name = loaded.plugin.name
     for ability in dict(loaded.contributed("abilities")):
         if ability != name and not ability.startswith(f"{name}_"):
-            yield Fault(f"the ability {ability} must begin with {name}_")
+            yield Fault(f"the ability {ability} must begin with {name}_", saying(loaded.source, ability))
     for job in loaded.contributed("jobs"):
         if not job.kind.startswith(f"{name}."):
-            yield Fault(f"the job {job.kind} must begin with {name} and a dot")
+            yield Fault(f"the job {job.kind} must begin with {name} and a dot", saying(loaded.source, job.kind))
 
 
 def carries(name: str, manifest: Manifest) -> bool:

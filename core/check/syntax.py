@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TypeGuard
 
+from core.check.rule import Place
 from core.check.source import Module, Source
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -114,3 +115,17 @@ def text_of(source: Source, module: Module, node: ast.AST | None) -> str | None:
 def like(pattern: str) -> re.Pattern[str]:
     """What matches a text with holes."""
     return re.compile(".*".join(map(re.escape, pattern.split(HOLE))))
+
+
+def saying(source: Source, text: str, owner: str = "") -> Place | None:
+    """Where the code says a text as it is, such as a name that it declares; by preference where it declares `owner`."""
+    places = []
+    for module in (*source.code, *source.migrations):
+        if text not in module.text:
+            continue
+        for call in (n for n in nodes(module.tree) if isinstance(n, ast.Call)):
+            owned = any(isinstance(a, ast.Constant) and a.value == owner for a in call.args)
+            for node in nodes(call) if owned else call.args:
+                if isinstance(node, ast.Constant) and node.value == text:
+                    places.append((not owned, module.at(node)))
+    return min(places, key=lambda found: found[0])[1] if places else None

@@ -19,9 +19,11 @@ from core.check.rule import Rule, Stage
 
 SOURCE, LOADED, TRIED = Stage.SOURCE, Stage.LOADED, Stage.TRIED
 
-#: Without a valid manifest nothing else can be told, and whoever cannot be imported cannot be looked at further.
+#: Without a valid manifest nothing else can be told, and whoever cannot be loaded cannot be looked at further.
 VALID = Rule("P101", "The manifest is there, complete and valid.", SOURCE, package.manifest_valid)
-LOADS = Rule("P901", "The plugin can be imported.", LOADED, lambda _: iter(()))
+LOADS = Rule("P901", "The plugin can be loaded.", LOADED, lambda _: iter(()))
+#: What may be why a plugin cannot be loaded.
+CAUSES = ("P105", "P2", "P3", "P6", "P7")
 
 RULES = (
     VALID,

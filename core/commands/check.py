@@ -67,9 +67,8 @@ def check(
 
 def _print(report: Report) -> None:
     for found in report.found:
-        where = _where(found)
         code = typer.style(found.rule.code, fg="red")
-        typer.echo(f"{where}: {code} {found.fault.message} ({found.rule.docs})")
+        typer.echo(f"{_where(report, found)}: {code} {found.fault.message} ({found.rule.docs})")
     count = len(report.found)
     faults = typer.style("no fault", fg="green") if not count else f"{count} fault{'s' * (count > 1)}"
     stopped = f"; not all could be checked: {report.stopped}" if report.stopped else ""
@@ -77,10 +76,11 @@ def _print(report: Report) -> None:
     typer.echo(f"{report.name} {report.version}".rstrip() + f": {faults}, {took}{stopped}")
 
 
-def _where(found: Found) -> str:
-    place = found.fault.place
-    if place is None:
-        return "plugin"
+def _where(report: Report, found: Found) -> str:
+    """The line, the file, or the plugin's folder."""
+    from core.check.rule import Place
+
+    place = found.fault.place or Place(report.folder)
     return f"{_near(place.file)}:{place.line}" if place.line else _near(place.file)
 
 
