@@ -7,6 +7,7 @@ in `core/public.py`; they keep their meaning within a major version. The modules
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -19,4 +20,7 @@ else:
         # Loaded late, so that importing one module of the core does not import all of it.
         if name != "__all__" and (name.startswith("_") or find_spec(f"core.{name}") is not None):
             raise AttributeError(f"module 'core' has no attribute {name!r}")
-        return getattr(import_module("core.public"), name)
+        value = getattr(import_module("core.public"), name)
+        if deprecated := import_module("core.deprecations").NAMES.get(name):
+            warnings.warn(deprecated, stacklevel=2)
+        return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
@@ -15,6 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from core.deprecations import KEYS
 from core.errors import PluginError
 
 FILE = "plugin.toml"
@@ -102,6 +104,8 @@ def parse(given: Mapping[str, Any], package: str) -> Manifest:
         return PluginError(f"{package}/{FILE}: {what}", package=package)
 
     _check_shapes(given, wrong)
+    for key in sorted(given.keys() & KEYS.keys()):
+        warnings.warn(KEYS[key], stacklevel=2)
     name = given["name"]
     if not NAME.fullmatch(name) or name == "core":
         raise wrong(f"the name {name!r} must be lower case letters, digits and _ and begin with a letter")

@@ -39,11 +39,15 @@ class InputType:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A field of a payload or of an answer: name, GraphQL type and description."""
+    """A field of a payload or of an answer: name, GraphQL type and description.
+
+    `deprecated` says in a sentence what clients should use instead, here and in queries and mutations.
+    """
 
     name: str
     type: str
     description: str
+    deprecated: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,7 @@ class Mutation:
     before: Callable[[Prelude], Awaitable[Any]] | None = None
     size: Callable[[Call], Awaitable[int]] | None = None
     after: Callable[[RequestContext], Awaitable[None]] | None = None
+    deprecated: str = ""
     plugin: str = "core"
 
 
@@ -150,6 +155,7 @@ class Query:
     resolve: Callable[[Ask], Awaitable[Any]]
     arguments: tuple[Argument, ...] = ()
     ability: str = ""
+    deprecated: str = ""
     plugin: str = "core"
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from importlib import import_module, metadata
@@ -14,6 +16,7 @@ import pydantic
 from piccolo.conf.apps import AppConfig
 
 from core import hookspecs, manifest, migrate
+from core.deprecations import Deprecated
 from core.errors import CrmError, PluginError
 from core.hooks import Enabled, Health, Hooks
 from core.log import logger
@@ -113,11 +116,12 @@ class PluginRegistry:
 
     def _read(self, name: str, package: str, core_version: str) -> None:
         try:
-            found = manifest.read(package)
+            with _telling(name or package):
+                found = manifest.read(package)
             if name and found.name != name:
                 raise PluginError(f"its entry point is called {name}, its manifest says {found.name}")
-        except CrmError as error:
-            self._break(name or package, "", error.message)
+        except (CrmError, Deprecated) as error:
+            self._break(name or package, "", str(error))
             return
         if taken := self.manifests.get(found.name):
             reason = f"{taken.package} and {package} are both called {found.name}"
@@ -132,23 +136,37 @@ class PluginRegistry:
 
     def _load(self, found: Manifest) -> None:
         for other, specifier in found.requires.items():
-            plugin = self.plugins.get(other)
-            if plugin is None:
+            required = self.plugins.get(other)
+            if required is None:
                 reason = (
                     f"it needs the plugin {other}, which is {'broken' if other in self.broken else 'not installed'}"
                 )
                 self._break(found.name, found.version, reason)
                 return
-            if not specifier.contains(plugin.manifest.version, prereleases=True):
-                reason = f"it needs {other} {specifier}, installed is {plugin.manifest.version}"
+            if not specifier.contains(required.manifest.version, prereleases=True):
+                reason = f"it needs {other} {specifier}, installed is {required.manifest.version}"
                 self._break(found.name, found.version, reason)
                 return
         try:
-            self.plugins[found.name] = load(found)
+            with _telling(found.name):
+                plugin = load(found)
+            self.plugins[found.name] = plugin
         except CrmError as error:
             self._break(found.name, found.version, error.message)
         except (Exception, SystemExit) as error:  # noqa: BLE001 whatever a plugin raises, it stops nothing
             self._break(found.name, found.version, f"it cannot be loaded: {type(error).__name__}: {error}")
+
+
+@contextmanager
+def _telling(plugin: str) -> Iterator[None]:
+    """Log what a plugin uses of what will be gone; the warnings go on to whoever runs its tests."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", Deprecated)
+        yield
+    for told in caught:
+        if isinstance(told.message, Deprecated):
+            LOG.warning("plugin_uses_deprecated", plugin=plugin, reason=str(told.message))
+        warnings.warn_explicit(told.message, told.category, told.filename, told.lineno)
 
 
 def load(found: Manifest) -> Plugin:

@@ -6,6 +6,7 @@ from core.changes import Batch, ChangeSet, Committed, Target
 from core.condition import Conditions, column_sql
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.customfields import parse_choice
+from core.deprecations import Deprecated
 from core.engine import ENGINE
 from core.errors import (
     BadInput,
@@ -113,6 +114,7 @@ __all__ = [
     "Connection",
     "CrmError",
     "DatabaseError",
+    "Deprecated",
     "Draft",
     "EnumType",
     "Extension",

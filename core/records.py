@@ -78,6 +78,7 @@ class Field:
     rule on the records of that type: clients write it as `<condition>Where` (see `core/rules.py`).
     `reads` names the to-many relations whose records a field with `sql` is made from, and says that it is made from
     nothing else: rules that use it are then looked at again as soon as such a record is written, not only at night.
+    `deprecated` says in a sentence what clients should use instead, here and in other declarations.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Field:
     condition: str = ""
     generate: Callable[[Any, Sequence[Any]], Awaitable[Sequence[Any]]] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    deprecated: str = ""
     plugin: str = "core"
 
     def __post_init__(self) -> None:
@@ -147,6 +149,7 @@ class ToOne:
     other: str = ""
     table: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    deprecated: str = ""
     plugin: str = "core"
 
     def __post_init__(self) -> None:
@@ -174,6 +177,7 @@ class ToOne:
             write=self.write,
             sql=self.sql if self.through else None,
             labels=self.labels,
+            deprecated=self.deprecated,
             plugin=self.plugin,
         )
 
@@ -194,6 +198,7 @@ class ToMany:
     other: str = ""
     filterable: bool = True
     exposed: bool = True
+    deprecated: str = ""
     plugin: str = "core"
 
     @property
@@ -237,6 +242,7 @@ class Computed:
     description: str
     requires: tuple[str, ...]
     resolve: Callable[[RequestContext, Sequence[dict[str, Any]]], Awaitable[Sequence[Any]]]
+    deprecated: str = ""
     plugin: str = "core"
 
 

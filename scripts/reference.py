@@ -22,6 +22,7 @@ from typing import Any
 
 import core
 from core import hookspecs, public
+from core.deprecations import NAMES
 
 DOCS = Path(__file__).parent.parent / "docs" / "plugins"
 WIDE = 100
@@ -79,11 +80,15 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     ("Jobs", "Long work after the answer.", ("core.jobs",)),
     ("Files", "What users upload and jobs make.", ("core.files",)),
-    ("Errors", "One tree with stable codes.", ("core.errors", "core.pool")),
+    (
+        "Errors",
+        "One tree with stable codes, and the warning of what will be gone.",
+        ("core.errors", "core.pool", "core.deprecations"),
+    ),
     (
         "Everything else",
         "Marking hooks, messages, logs, and commands.",
-        ("core.hookspecs", "core.messages", "core.log", "core.terminal", "core.deprecations"),
+        ("core.hookspecs", "core.messages", "core.log", "core.terminal"),
     ),
 )
 #: What a hook's docstring says, in this order.
@@ -195,6 +200,9 @@ def hooks_page() -> str:
             if links := [f"[`{n}`](api.md#{n.lower()})" for n in re.findall(r"\w+", shown) if n in public.__all__]:
                 out += [f"- **Types:** {', '.join(dict.fromkeys(links))}."]
             out += [f"- **{mark}:** {_sentence(marks[mark])}" for mark in SAID]
+            options = function.crm_spec
+            gone = [options["warn_on_impl"], *(options["warn_on_impl_args"] or {}).values()]
+            out += [f"- **Deprecated:** {_sentence(str(warning))}." for warning in gone if warning]
     return "\n".join(out) + "\n"
 
 
@@ -296,6 +304,8 @@ def _entry(name: str) -> Iterator[str]:
     yield "```"
     yield ""
     yield _prose(documented(name))
+    if name in NAMES:
+        yield from ("", f"**Deprecated:** {NAMES[name]}.")
     if _is_ours(value) and inspect.isclass(value) and (members := list(_members(value))):
         yield ""
         yield from members

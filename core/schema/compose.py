@@ -57,7 +57,7 @@ def build_schema(
             continue
         interface = "UserError" if o.user_error else ""
         inherited = _USER_ERROR if o.user_error else ()
-        members = (*inherited, *(Member(m.name, m.type, m.description) for m in o.members))
+        members = (*inherited, *map(_answered, o.members))
         types.object(o.name, o.description, members, interface=interface, plugin=o.plugin)
     query = _query(types, catalog, queries)
     mutation = _mutation(types, mutations)
@@ -181,22 +181,34 @@ def _record_types(types: Types, record: Record, catalog: Catalog) -> None:
     name, t = record.name, record.type
     members = [_field_member(f, types) for f in record.exposed_fields()]
     members += [
-        Member(one.name, one.target, f"{one.description} Null where it may not be read.")
+        Member(one.name, one.target, f"{one.description} Null where it may not be read.", deprecated=one.deprecated)
         for one in record.to_one.values()
     ]
     for many in record.to_many.values():
         if many.exposed:
             target = catalog[many.target]
-            members.append(Member(many.name, f"{many.target}Connection!", many.description, list_arguments(target)))
+            members.append(
+                Member(
+                    many.name,
+                    f"{many.target}Connection!",
+                    many.description,
+                    list_arguments(target),
+                    many.deprecated,
+                )
+            )
             members.append(
                 Member(
                     f"{many.name}Aggregate",
                     f"{many.target}Aggregate!",
                     f"Totals of: {many.description}",
                     (*list_arguments(target, paged=False), *_group_arguments(target)),
+                    many.deprecated,
                 )
             )
-    members += [Member(c.name, SCALAR_OF[c.kind], f"{c.description} Computed.") for c in record.computed.values()]
+    members += [
+        Member(c.name, SCALAR_OF[c.kind], f"{c.description} Computed.", deprecated=c.deprecated)
+        for c in record.computed.values()
+    ]
     uuid_id = record.fields["id"].type == "uuid"
     types.object(name, t.description, members, interface="Node" if uuid_id else "", plugin=t.plugin)
     types.object(
@@ -224,7 +236,12 @@ def _record_types(types: Types, record: Record, catalog: Catalog) -> None:
 
 def _field_member(field: Field, types: Types) -> Member:
     hidden = "" if field.required else " Null where it is hidden from you."
-    return Member(field.name, type_of(field, types) + ("!" if field.required else ""), field.description + hidden)
+    type_ = type_of(field, types) + ("!" if field.required else "")
+    return Member(field.name, type_, field.description + hidden, deprecated=field.deprecated)
+
+
+def _answered(member: Answer) -> Member:
+    return Member(member.name, member.type, member.description, deprecated=member.deprecated)
 
 
 def _group_arguments(record: Record) -> tuple[Argument, ...]:
@@ -314,7 +331,7 @@ def _query(types: Types, catalog: Catalog, queries: Iterable[Query]) -> Any:
             ),
         ]
     for q in queries:
-        members.append(Member(q.name, q.type, _needing(q.description, q.ability), arguments(q.arguments)))
+        members.append(Member(q.name, q.type, _needing(q.description, q.ability), arguments(q.arguments), q.deprecated))
     return types.object("Query", "What can be asked.", _unique(members, "Query"))
 
 
@@ -326,7 +343,7 @@ def _mutation(types: Types, mutations: Iterable[Mutation]) -> Any:
         if m.input:
             input_name = _input_name(m, arguments(m.input), types)
             taken.append(Argument("input", f"{input_name}!", "What to do."))
-        payload = [Member(p.name, p.type, p.description) for p in m.payload]
+        payload = list(map(_answered, m.payload))
         if m.size is not None:
             payload.append(Member("job", "Job", "The job that does it, where there is too much to wait for."))
         payload += [
@@ -341,7 +358,7 @@ def _mutation(types: Types, mutations: Iterable[Mutation]) -> Any:
                 Argument("idempotencyKey", "String", "The same key and input within a day: done once, same answer."),
             ]
         needs = m.ability or (f"{m.action} on {m.record}" if m.record else "")
-        members.append(Member(m.name, f"{stem}Payload", _needing(m.description, needs), tuple(taken)))
+        members.append(Member(m.name, f"{stem}Payload", _needing(m.description, needs), tuple(taken), m.deprecated))
     return types.object("Mutation", "What can be done.", _unique(members, "Mutation"))
 
 

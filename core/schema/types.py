@@ -79,13 +79,13 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A field of an object type."""
+    """A field of an object type; `deprecated` says why it is to be used no longer."""
 
     name: str
     type: str
     description: str
     arguments: tuple[Argument, ...] = ()
-    deprecated: str | None = None
+    deprecated: str = ""
 
 
 def arguments(declared: Iterable[Declared]) -> tuple[Argument, ...]:
@@ -160,7 +160,7 @@ class Types:
                 self.refer(m.type),
                 class_,
                 description=m.description,
-                deprecation_reason=m.deprecated,
+                deprecation_reason=m.deprecated or None,
             )
             for m in members
         ]

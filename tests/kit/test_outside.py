@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -103,11 +104,16 @@ def test_the_plugin_is_installed() -> None:
     assert [p.value for p in points] == ["core.testing.fixtures"], "the installed package is older: make install"
 
 
-def test_a_partner_needs_no_configuration_and_failures_show_his_own_lines(tmp_path: Path) -> None:
+def test_a_partner_needs_no_configuration_and_failures_show_his_own_lines(tmp_path: Path, project: Path) -> None:
+    """The examples of docs/plugins/testing.md, each a test and one of them two, are run with it."""
+    page = (project / "docs" / "plugins" / "testing.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    assert len(snippets) > 5
     (tmp_path / "test_passing.py").write_text(PASSING)
     (tmp_path / "test_failing.py").write_text(FAILING)
+    (tmp_path / "test_page.py").write_text("\n\n".join(snippets))
     out = run(tmp_path, "--show-capture=no").stdout
-    assert "5 failed, 4 passed" in out
+    assert f"5 failed, {4 + len(snippets) + 1} passed" in out, out
     for said in (
         "AssertionError: expected exactly one SQL statement, 2 ran:\nE       1. select json_build_object('customers'",
         "AssertionError: the mutation was refused:\nE         REQUIRED:",
