@@ -18,6 +18,7 @@ from core.errors import DatabaseError
 from core.listener import Callback, Listener
 from core.pool import Budget, Connection, Pool
 from core.prepare import prepare
+from core.replica import PRIMARY_POSITION, Replica
 from core.settings import Settings
 from core.sql import quote
 
@@ -45,6 +46,7 @@ class Database:
         self._server = server
         self._pools: dict[str, Pool] = {}
         self._listeners: dict[str, Listener] = {}
+        self.replica = None if settings.replica_url is None else self._replica(settings.replica_url.get_secret_value())
 
     @classmethod
     async def open(cls, settings: Settings) -> Self:
@@ -71,6 +73,8 @@ class Database:
         """Close every connection and let go of the embedded server; the last process stops it."""
         for listener in self._listeners.values():
             await listener.close()
+        if self.replica is not None:
+            await self.replica.close()
         for pool in list(self._pools.values()):
             await pool.close()
         self._pools.clear()
@@ -141,6 +145,8 @@ class Database:
         pool = self._pools.pop(workspace.role, None)
         if pool is not None:
             await pool.close()
+        if self.replica is not None:
+            await self.replica.forget(workspace)
 
     async def listen(self, channel: str, callback: Callback) -> None:
         """Call `callback(payload)` for each NOTIFY on `channel` in the deployment's own database.
@@ -158,16 +164,26 @@ class Database:
         """Whether notifications are heard at this moment, by whoever asked for them."""
         return all(listener.connected for listener in self._listeners.values())
 
-    def _make_pool(self, workspace: Workspace | None) -> Pool:
+    def _replica(self, dsn: str) -> Replica:
+        budget = Budget(self.settings.max_connections)
+
+        async def position() -> int:
+            async with self.admin() as connection:
+                found: int = await connection.fetchval(PRIMARY_POSITION)
+            return found
+
+        return Replica(lambda workspace: self._make_pool(workspace, dsn, budget), position)
+
+    def _make_pool(self, workspace: Workspace | None, dsn: str = "", budget: Budget | None = None) -> Pool:
+        """A workspace's pool, or that of the deployment's login: where it lives, or at `dsn` under another cap."""
         settings = {"statement_timeout": str(self.settings.statement_timeout_ms)}
-        dsn = self.dsn
+        dsn = dsn or (workspace.database_url if workspace else None) or self.dsn
         if workspace is not None:
-            dsn = workspace.database_url or dsn
             settings |= {"role": workspace.role, "search_path": f"{quote(workspace.schema)}, public"}
         return Pool(
             lambda: self._connect(dsn, settings),
             size=self.settings.pool_size,
-            budget=self.budget,
+            budget=budget or self.budget,
             timeout=self.settings.pool_timeout,
         )
 
@@ -191,8 +207,23 @@ class Database:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             message = f"cannot reach the database {address(dsn)}: {reason}"
             raise DatabaseError(message, database=address(dsn)) from error
-        await set_codecs(connection)
+        try:
+            await set_codecs(connection)
+            await _demand(connection, settings)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
+
+
+async def _demand(connection: Connection, settings: dict[str, str]) -> None:
+    """Refuse a connection that is not the workspace's, as when a pooler in between has dropped what it was asked for.
+
+    Nothing is set afterwards in its place: a pooler may give the same connection to another workspace next.
+    """
+    asked = [settings[name] for name in ("role", "search_path") if name in settings]
+    if asked and asked != await connection.fetchval("select array[current_user, current_setting('search_path')]"):
+        raise DatabaseError("a pooler before the database drops role and search_path: connect to PostgreSQL itself")
 
 
 async def set_codecs(connection: Connection) -> None:

@@ -85,7 +85,22 @@ EVENTS = Counter("crm_events_total", "Events that were put before subscribers.")
 DROPPED = Counter("crm_subscribers_dropped_total", "Subscribers who took events more slowly than they came.")
 
 #: What every process counts, in the order in which it is shown. A room that counts more of its own adds to it.
-METERS: list[Meter] = [STATEMENTS, MUTATIONS, PLANS, CHANGE_SETS, ROWS, JOBS, RATE_LIMITED, RECONNECTS, EVENTS, DROPPED]
+REPLICA_READS = Counter(
+    "crm_replica_reads_total", "Reads that tolerate a replica, by who answered them: replica or primary.", ("served",)
+)
+METERS: list[Meter] = [
+    STATEMENTS,
+    REPLICA_READS,
+    MUTATIONS,
+    PLANS,
+    CHANGE_SETS,
+    ROWS,
+    JOBS,
+    RATE_LIMITED,
+    RECONNECTS,
+    EVENTS,
+    DROPPED,
+]
 
 
 def committed(source: str, touched: Iterable[Any]) -> None:

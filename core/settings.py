@@ -42,6 +42,10 @@ class Settings(BaseSettings):
         None,
         description="PostgreSQL 15 to 18, postgresql://user:password@host/name; none starts one in data_dir",
     )
+    replica_url: SecretStr | None = Field(
+        None,
+        description="Streaming replica of the database, for queries that come with the header X-Max-Staleness",
+    )
     data_dir: Path = Field(
         Path(".crm"), description="Folder of the embedded server, the generated secret and, unless set, the files"
     )
@@ -160,7 +164,7 @@ class Settings(BaseSettings):
                 ipaddress.ip_network(proxy)
         return proxies
 
-    @field_validator("database_url")
+    @field_validator("database_url", "replica_url")
     @classmethod
     def _postgres(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and not url.get_secret_value().startswith(("postgresql://", "postgres://")):

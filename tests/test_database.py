@@ -175,11 +175,11 @@ async def test_pool_waits_at_its_limit_and_serves_in_order(narrow: Database, emp
 
 
 async def test_waiting_ends_with_a_clear_error(database: Database, settings: Settings, empty: Workspace) -> None:
-    tight = settings.model_copy(update={"pool_size": 1, "pool_timeout": 0.05})
+    tight = settings.model_copy(update={"pool_size": 1, "pool_timeout": 0.5})
     opened = Database(tight, database.dsn, None)
     try:
         async with opened.connection(empty):
-            with pytest.raises(DatabaseError, match=r"no database connection became free within 0\.05 seconds"):
+            with pytest.raises(DatabaseError, match=r"no database connection became free within 0\.5 seconds"):
                 await opened.pool(empty).acquire()
         assert await opened.pool(empty).fetchval("select 1") == 1
     finally:

@@ -41,6 +41,7 @@ async def _look(settings: Settings) -> list[Finding]:
     try:
         async with deployment(settings) as opened:
             findings += await server.server(opened.database)
+            findings += await server.replica(opened.database)
             findings += workspaces.installed(opened)
             there = await opened.workspaces.list()
             findings += await jobs.queues(opened.database, there)

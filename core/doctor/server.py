@@ -45,6 +45,19 @@ async def server(database: Database) -> list[Finding]:
         ]
 
 
+async def replica(database: Database) -> list[Finding]:
+    """The replica, where there is one: whether it follows the primary, and how far behind it is."""
+    if database.replica is None:
+        return []
+    behind = await database.replica.measured()
+    cure = (
+        "see that CRM_REPLICA_URL names a streaming replica of CRM_DATABASE_URL and that it runs; the primary answers"
+    )
+    if behind is None:
+        return [warn("replica", "away, no replica, or far behind", cure)]
+    return [ok("replica", f"{behind:.1f} s behind at most")]
+
+
 async def _version(connection: Connection, database: Database) -> Finding:
     version = await connection.fetchval("show server_version")
     where = address(database.dsn) if database.settings.database_url else "the embedded server's"

@@ -8,7 +8,7 @@ from core.http.refusal import Headers
 
 _HEADERS = (
     b"authorization, content-type, x-request-id, accept-language, traceparent, graphql-require-preflight, "
-    b"apollo-require-preflight, x-apollo-operation-name"
+    b"apollo-require-preflight, x-apollo-operation-name, x-max-staleness"
 )
 _ANY_PORT = b":*"
 _EXPOSED = b"x-request-id, etag, retry-after, ratelimit, ratelimit-policy"

@@ -155,7 +155,12 @@ class Endpoint:
                 streams = exchange.accept.stream
                 renew = partial(services.authenticator.actor, workspace, exchange.token) if streams else None
                 answer = await self._runner.run(
-                    context, parameters, queries_only=queries_only, refused=refused, renew=renew
+                    context,
+                    parameters,
+                    queries_only=queries_only,
+                    refused=refused,
+                    renew=renew,
+                    staleness=exchange.staleness,
                 )
             if isinstance(answer, Subscription):
                 exchange.kind, exchange.operation = "subscription", parameters.operation or ""

@@ -10,9 +10,10 @@ from typing import Any
 
 from core.context import Actor, Workspace
 from core.http.accept import GRAPHQL, JSON, Accepted, accepted
-from core.http.refusal import Headers
+from core.http.refusal import Headers, bad_request
 
 _REQUEST_ID = re.compile(rb"[\w.:-]{1,128}")
+_SECONDS = re.compile(rb"\d{1,9}(\.\d{1,6})?")
 _OWN = os.urandom(6).hex()
 _NUMBERS = count(1)
 
@@ -80,6 +81,16 @@ class Exchange:
             or b"x-apollo-operation-name" in headers
             or self.content_type == b"application/json"
         )
+
+    @property
+    def staleness(self) -> float | None:
+        """How many seconds an answer may be behind; None where not at all. Raises Refusal for what is no number."""
+        given = self.headers.get(b"x-max-staleness")
+        if given is None:
+            return None
+        if not _SECONDS.fullmatch(given):
+            raise bad_request("X-Max-Staleness must be a number of seconds.")
+        return float(given)
 
     @property
     def asks(self) -> bool:

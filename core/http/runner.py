@@ -53,9 +53,11 @@ class Runner:
         queries_only: bool = False,
         refused: Unauthenticated | None = None,
         renew: Renew | None = None,
+        staleness: float | None = None,
     ) -> Answer | Subscription:
         """Run one operation, or begin a subscription. Raises Refusal where it may not be run at all.
 
+        `staleness` is how many seconds a query's answer may be behind; None reads from the primary.
         `renew` looks up the actor anew, for as long as a subscription lasts; None where none can be answered.
         `refused` is why the token that came with it is not good: raised unless the operation has no use for one.
         """
@@ -65,7 +67,7 @@ class Runner:
             tracing.request(context.extra.get("traceparent", ""), crm__workspace=slug) as span,
         ):
             try:
-                answer = await self._run(context, parameters, queries_only, refused, renew)
+                answer = await self._run(context, parameters, queries_only, refused, renew, staleness)
             except (Refusal, ClientError) as error:
                 tracing.tell(span, codes=(error.code,))
                 raise
@@ -82,6 +84,7 @@ class Runner:
         queries_only: bool,
         refused: Unauthenticated | None,
         renew: Renew | None,
+        staleness: float | None,
     ) -> Answer | Subscription:
         services, workspace = self._services, context.workspace
         composition = await services.features.composition(workspace)
@@ -110,6 +113,9 @@ class Runner:
             STATEMENTS.observe(time.perf_counter() - began)
             return found
 
+        stale, replica = None, services.database.replica
+        if replica is not None and staleness is not None:
+            stale = replica.reading(workspace, staleness, fetch)
         at_once = services.database.settings.bulk_job_records
         mutator = Mutator(lambda: services.database.transaction(workspace), at_once)
         return await run(
@@ -121,6 +127,7 @@ class Runner:
             parameters.operation,
             mutator,
             services.limits,
+            stale,
         )
 
     async def _subscribe(self, context: RequestContext, asked: Asked, renew: Renew | None) -> Answer | Subscription:

@@ -69,12 +69,13 @@ class Running:
     ready: dict[str, Any] = field(default_factory=dict)
     statements: int = 0
     mutate: Any = None
+    stale: Fetch | None = None
     waiting: dict[Any, tuple[dict[UUID, None], asyncio.Future[dict[str, Any]]]] = field(default_factory=dict)
 
-    async def read(self, plan: Read) -> bytes:
-        """Run a compiled read and fill in what Python computes; returns a JSON object."""
+    async def read(self, plan: Read, fetch: Fetch | None = None) -> bytes:
+        """Run a compiled read, by `fetch` if given, and fill in what Python computes; returns a JSON object."""
         self.statements += 1
-        data = await self.fetch(plan.statement.text, plan.statement.bind(self.variables, self.context))
+        data = await (fetch or self.fetch)(plan.statement.text, plan.statement.bind(self.variables, self.context))
         assert data is not None
         return await fill(plan, data, self.context) if plan.slots else data
 
@@ -150,11 +151,13 @@ async def run(
     operation_name: str | None = None,
     mutate: Any = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    stale: Fetch | None = None,
 ) -> Answer:
     """Run one operation and return the finished response body.
 
     `fetch` runs one statement that returns one JSON value; `mutate` is what does mutations (None: reads only).
-    `limits` are the same for every call in a process.
+    `limits` are the same for every call in a process. `stale` is asked instead of `fetch` for queries of nothing but
+    records, for whoever tolerates answers that are a little behind.
     """
     prepared = composition.document(query, limits)
     if prepared.errors:
@@ -175,7 +178,17 @@ async def run(
     document = Document(composition.schema, prepared.fragments, coerced)
     extensions = b'{"cost":{"requested":%d,"limit":%d}}' % (cost, limits.cost)
     running = Running(
-        composition, context, policy, fetch, document, coerced, limits, variables or {}, extensions, mutate=mutate
+        composition,
+        context,
+        policy,
+        fetch,
+        document,
+        coerced,
+        limits,
+        variables or {},
+        extensions,
+        mutate=mutate,
+        stale=stale,
     )
     try:
         if operation.kind == "query":
@@ -211,7 +224,7 @@ async def _query(running: Running, operation: Operation) -> Answer:
         operation.keep(key, plan)
     else:
         _demand_signed_in(running.context)
-    return Answer(b'{"data":%b,"extensions":%b}' % (await running.read(plan), running.extensions))
+    return Answer(b'{"data":%b,"extensions":%b}' % (await running.read(plan, running.stale), running.extensions))
 
 
 async def _mixed(running: Running, operation: Operation, roots: list[tuple[str, Any]]) -> Answer:

@@ -57,6 +57,11 @@ class Process:
         await self.start()
         gap[1] = time.monotonic()
 
+    @property
+    def returning(self) -> bool:
+        """Whether it was killed and is not back yet."""
+        return bool(self.gaps) and self.gaps[-1][1] == float("inf")
+
     def away(self, began: float, ended: float) -> bool:
         """Whether it was dead at any moment of a span of time."""
         return any(dead <= ended + SLACK and began <= back for dead, back in self.gaps)

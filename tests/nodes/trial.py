@@ -85,18 +85,24 @@ class Trial:
         }
 
     async def _kill(self, processes: list[Process], pool: Pool) -> Counter[str]:
-        """Kill one process after the other, in rounds of random order; workers when both are in the middle of jobs."""
-        dice, end, kills = random.Random(self.seed), time.monotonic() + self.seconds, Counter[str]()
+        """Kill a process at every tick, in rounds of random order; workers when both are in the middle of jobs.
+
+        One that is not back yet from its last death is passed over.
+        """
+        dice, began, kills = random.Random(self.seed), time.monotonic(), Counter[str]()
         order: list[Process] = []
-        while (now := time.monotonic()) < end - self.every / 2:
-            await asyncio.sleep(min(self.every, end - now))
-            order = order or dice.sample(processes, len(processes))
+        returning: list[asyncio.Task[None]] = []
+        for tick in range(1, int(self.seconds / self.every) + 1):
+            await asyncio.sleep(began + tick * self.every - time.monotonic())
+            order = [p for p in order or dice.sample(processes, len(processes)) if not p.returning]
+            if not order:
+                continue
             victim = order.pop()
             kills[victim.name] += 1
             if not victim.port:
                 await _busy(pool)
-            await victim.kill()
-        await asyncio.sleep(max(0.0, end - time.monotonic()))
+            returning.append(asyncio.create_task(victim.kill()))
+        await asyncio.gather(*returning)
         return kills
 
     async def _judge_jobs(self, opened: Deployment, caller: Caller) -> None:
@@ -199,7 +205,7 @@ class Trial:
 
 async def _busy(pool: Pool) -> None:
     """Wait until more jobs run than one worker takes at once."""
-    for _ in range(500):
+    for _ in range(200):
         if await pool.fetchval("select count(*) > 2 from job where status = 'RUNNING'"):
             return
         await asyncio.sleep(0.02)
