@@ -12,9 +12,9 @@ import decimal
 import enum
 import keyword
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
 import strawberry
 from graphql import GraphQLError
@@ -23,7 +23,7 @@ from strawberry.scalars import JSON
 from strawberry.schema_directives import OneOf
 from strawberry.types.arguments import StrawberryArgument
 from strawberry.types.base import StrawberryObjectDefinition
-from strawberry.types.field import StrawberryField
+from strawberry.types.field import UNRESOLVED, StrawberryField
 
 from core.errors import CompositionError
 from core.files import Upload
@@ -95,17 +95,44 @@ def arguments(declared: Iterable[Declared]) -> tuple[Argument, ...]:
     )
 
 
-def annotation(type_: str) -> str:
-    """`[Contact!]!` -> `list[Contact]`, `String` -> `String | None`."""
+def annotation(type_: str, named: Mapping[str, Any]) -> Any:
+    """`[Contact!]!` -> `list[Contact]`, `String` -> `String | None`.
+
+    Raises NameError where there is no such type yet, CompositionError where there can be none.
+    """
     required = type_.endswith("!")
     inner = type_.removesuffix("!")
     if inner.startswith("["):
-        text = f"list[{annotation(inner[1:-1])}]"
+        found = list[annotation(inner[1:-1], named)]  # type: ignore[misc,valid-type]
+    elif inner in named:
+        found = named[inner]
     elif re.fullmatch(r"[A-Za-z_]\w*", inner):
-        text = inner
+        raise NameError(f"there is no GraphQL type {inner!r}", name=inner)
     else:
         raise CompositionError(f"{type_!r} is not a GraphQL type")
-    return text if required else f"{text} | None"
+    return found if required else Optional[found]  # noqa: UP045 - enums are no operands of `|`
+
+
+class _Reference(StrawberryAnnotation):
+    """A type by its name in GraphQL. Looked up where Strawberry would compile the annotation as Python."""
+
+    def evaluate(self) -> Any:
+        """The type as Python writes it."""
+        assert isinstance(self.raw_annotation, str)
+        assert self.namespace is not None
+        return annotation(self.raw_annotation, self.namespace)
+
+
+class _Field(StrawberryField):
+    """A field that is what its annotation says: nothing here is generic, and nothing has resolvers of its own."""
+
+    def resolve_type(self, *, type_definition: StrawberryObjectDefinition | None = None) -> Any:  # noqa: ARG002
+        """The type, which the annotation keeps once it is found; UNRESOLVED as long as there is none of its name."""
+        assert self.type_annotation is not None
+        try:
+            return self.type_annotation.resolve()
+        except NameError:
+            return UNRESOLVED
 
 
 def python_name(name: str) -> str:
@@ -137,7 +164,7 @@ class Types:
         """A reference to a GraphQL type, which need not exist yet; one for all, as each is costly to resolve."""
         found = self._references.get(type_)
         if found is None:
-            found = self._references[type_] = StrawberryAnnotation(annotation(type_), namespace=self.named)
+            found = self._references[type_] = _Reference(type_, namespace=self.named)
         return found
 
     def object(
@@ -154,7 +181,7 @@ class Types:
         members = tuple(members)
         class_ = type(name, (self.named[interface],) if interface else (), {})
         fields = [
-            StrawberryField(
+            _Field(
                 python_name(m.name),
                 m.name,
                 self.refer(m.type),
@@ -171,7 +198,7 @@ class Types:
         return self.add(name, class_, plugin)
 
     @staticmethod
-    def _define(class_: Any, description: str, fields: list[StrawberryField], **more: Any) -> None:
+    def _define(class_: Any, description: str, fields: Sequence[StrawberryField], **more: Any) -> None:
         """Make a class a GraphQL type. What Strawberry's decorators would do besides takes most of the time."""
         defaults: dict[str, Any] = {"is_input": False, "is_interface": False, "interfaces": [], "directives": ()}
         class_.__strawberry_definition__ = StrawberryObjectDefinition(
@@ -181,7 +208,7 @@ class Types:
             extend=False,
             is_type_of=None,
             resolve_type=None,
-            fields=fields,
+            fields=list(fields),
             **(defaults | more),
         )
 
@@ -210,7 +237,7 @@ class Types:
             required = a.type.endswith("!") and a.default is strawberry.UNSET
             default = dataclasses.MISSING if required else a.default
             fields.append(
-                StrawberryField(
+                _Field(
                     python_name(a.name),
                     a.name,
                     self.refer(a.type),
