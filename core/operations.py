@@ -146,7 +146,8 @@ class Mutation:
 class Query:
     """A root query field answered in Python, such as an explanation. Returns JSON values or `Records`.
 
-    `resolve` gets the coerced arguments by GraphQL name.
+    `resolve` gets the coerced arguments by GraphQL name. The `ability` is demanded before, and that somebody has
+    `signed_in`, unless it is open to everybody.
     """
 
     name: str
@@ -156,6 +157,7 @@ class Query:
     arguments: tuple[Argument, ...] = ()
     ability: str = ""
     deprecated: str = ""
+    signed_in: bool = True
     plugin: str = "core"
 
 

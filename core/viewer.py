@@ -71,4 +71,12 @@ OBJECTS = (
     ),
 )
 
-QUERIES = (Query("viewer", "Who is asking and what he may do; null where nobody has signed in.", "Viewer", _viewer),)
+QUERIES = (
+    Query(
+        "viewer",
+        "Who is asking and what he may do; null where nobody has signed in.",
+        "Viewer",
+        _viewer,
+        signed_in=False,
+    ),
+)

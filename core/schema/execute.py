@@ -260,6 +260,8 @@ class _Executor(Executor):  # type: ignore[type-arg]
 
     async def _ask(self, running: Running, parent: GraphQLObjectType, details: Any) -> Any:
         query = running.composition.queries[details[0].node.name.value]
+        if query.signed_in:
+            _demand_signed_in(running.context)
         if query.ability:
             running.policy.demand(query.ability)
         arguments = self.arguments(parent, details)
