@@ -19,15 +19,16 @@ _ANY = ("*", "*")
 
 _MEMBER = "team_member m join team t on t.id = m.team_id and t.deleted_at is null"
 
-_ROLES = """(
-  select coalesce(json_agg(json_build_object(
+_ROLE = """coalesce(json_agg(json_build_object(
     'name', r.name,
     'abilities', r.abilities,
     'reaches', (select json_agg(json_build_array(g.record_type, g.action, g.scope))
                 from permission_grant g where g.role_id = r.id),
     'fields', (select json_agg(json_build_array(f.record_type, f.field, f.access))
                from field_rule f where f.role_id = r.id)
-  ) order by r.name), '[]'::json)
+  ) order by r.name), '[]'::json)"""
+_ROLES = f"""(
+  select {_ROLE}
   from user_role h join role r on r.id = h.role_id and r.deleted_at is null where h.user_id = u.id
 )"""
 
@@ -47,6 +48,15 @@ from app_user u where u.active and u.deleted_at is null and {condition}) x"""
 
 
 _BY_ID = actor_sql("u.id = $1")
+
+
+_ROLES_BY_ID = f"select {_ROLE} from role r where r.id = any($1)"
+
+
+async def find_roles(fetch: Fetch, ids: Iterable[Any]) -> list[RoleGrants]:
+    """What roles allow, live and deleted ones; ids of none are left out."""
+    data = await fetch(_ROLES_BY_ID, [list(ids)])
+    return [_role(row) for row in orjson.loads(data or b"[]")]
 
 
 async def find_actor(fetch: Fetch, user_id: UUID) -> Actor | None:
@@ -99,20 +109,3 @@ def _pairs(allowed: Iterable[str]) -> frozenset[tuple[str, str]] | None:
         record, _, action = text.partition(":")
         pairs.add((record, action))
     return None if _ANY in pairs else frozenset(pairs)
-
-
-def covers(mine: Grants, theirs: Grants) -> bool:
-    """Whether one may do all that the other may, so that acting in his name is no way to rise above oneself.
-
-    Compared are reaches, fields and abilities; that "own" rows are other rows for another user is not.
-    """
-    if mine.unlimited or theirs.unlimited:
-        return mine.unlimited
-    reaches = {pair for role in theirs.roles for pair in role.reaches}
-    fields = {pair for role in mine.roles for pair in role.fields}
-    abilities = {name for role in theirs.roles for name in role.abilities}
-    return (
-        all(mine.reach(*pair) >= theirs.reach(*pair) for pair in reaches)
-        and all(mine.access(*pair) >= theirs.access(*pair) for pair in fields)
-        and all(mine.able(name) for name in abilities if theirs.able(name))
-    )

@@ -62,7 +62,7 @@ ABILITIES: Mapping[str, str] = {
     "plugins": "Switch plugins on and off and set them up.",
     CUSTOM_FIELDS: "Add, change and delete custom fields.",
     "undo": "Undo change sets.",
-    "roles": "Give roles and permissions, to oneself too: as good as every other ability.",
+    "roles": "Give roles and permissions as far as one has them oneself; whoever has all abilities gives any.",
     "users": "Act on the sign-in of other users.",
     "settings": "Change the workspace's settings.",
     "jobs": "See and cancel the jobs of others.",

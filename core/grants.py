@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+#: Core's own abilities; whoever has all of them is an administrator.
+ABILITIES = frozenset({"custom_fields", "files", "jobs", "plugins", "roles", "settings", "undo", "users"})
+
 
 class Reach(IntEnum):
     """How far a grant reaches: no rows, the actor's own, his teams', all."""
@@ -85,6 +88,27 @@ class Grants:
         if self.allowed is not None and ("*", "*") not in self.allowed:
             return False
         return self.unlimited or any(ability in role.abilities for role in self.roles)
+
+    @property
+    def administers(self) -> bool:
+        """Whether the actor is the system or an administrator, who may give what he does not have."""
+        return self.unlimited or all(map(self.able, ABILITIES))
+
+    def cover(self, other: Grants) -> bool:
+        """Whether one may do or give all that another may, so that acting in his name is no way to rise above oneself.
+
+        Compared are reaches, fields and abilities; that "own" rows are other rows for another user is not.
+        """
+        if self.administers or other.unlimited:
+            return self.unlimited or not other.unlimited
+        reaches = {pair for role in other.roles for pair in role.reaches}
+        fields = {(r, f) for role in self.roles for r, f in role.fields if any(o.speaks_of(r) for o in other.roles)}
+        abilities = {name for role in other.roles for name in role.abilities}
+        return (
+            all(self.reach(*pair) >= other.reach(*pair) for pair in reaches)
+            and all(self.access(*pair) >= other.access(*pair) for pair in fields)
+            and all(self.able(name) for name in abilities if other.able(name))
+        )
 
     def naming(self, record: str, action: str) -> Iterable[tuple[str, Reach]]:
         """The roles that grant an action, with how far each reaches."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from core.actors import covers, find_actor
+from core.actors import find_actor
 from core.context import Actor, ActorKind, RequestContext
 from core.errors import Forbidden, Unauthenticated, UserError
 from core.messages import text
@@ -38,7 +38,7 @@ async def find_user(call: Call, user_id: UUID | None) -> Actor | None:
 async def demand_cover(call: Call, user_id: UUID) -> None:
     """Raise Forbidden where a user may do more than the actor, who must not come to act in his name."""
     other = await find_user(call, user_id)
-    if other is not None and not covers(call.policy.grants, other.grants):
+    if other is not None and not call.policy.grants.cover(other.grants):
         raise Forbidden("that user may do more than you")
 
 

@@ -7,11 +7,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from core.catalog import Catalog, Record
-from core.grants import Reach
+from core.grants import ABILITIES, Reach
 from core.pool import Connection
 from core.rows import new_id
-
-ABILITIES = ("custom_fields", "files", "jobs", "plugins", "roles", "settings", "undo", "users")
 
 #: What salespeople may do with what they own; to carry whole lists out of the house takes a manager.
 _OWN_WORK = frozenset({"read", "create", "update", "delete", "restore", "import", "transfer", "share"})
@@ -45,7 +43,7 @@ def default_roles(catalog: Catalog) -> list[RoleSpec]:
     read_people = {(name, "read"): Reach.ALL for name in _PEOPLE if name in catalog}
     look_up = {(r.name, "lookup"): Reach.ALL for r in granted if "lookup" in r.type.actions}
     return [
-        RoleSpec("Admin", "May do everything.", _every(granted, Reach.ALL), ABILITIES),
+        RoleSpec("Admin", "May do everything.", _every(granted, Reach.ALL), tuple(sorted(ABILITIES))),
         RoleSpec(
             "Manager",
             "Works with all that the members of his teams own, and reads the whole journal.",

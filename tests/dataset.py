@@ -16,7 +16,7 @@ import orjson
 from core.catalog import Catalog
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.database import Database
-from core.grants import Access, Grants, Reach, RoleGrants
+from core.grants import ABILITIES, Access, Grants, Reach, RoleGrants
 from core.hooks import Hooks
 from core.records import EnumType, Extension, Field, Kind
 from core.schema.composition import Composition
@@ -25,7 +25,6 @@ from core.schema.execute import Answer, run
 from core.schema.measure import Limits
 from core.schema.mutate import Mutator
 from core.schema.mutations import UNDO, standard_mutations
-from core.seed import ABILITIES
 
 CODES = dict.fromkeys(
     ("REQUIRED", "TOO_LONG", "INVALID", "OUT_OF_RANGE", "DUPLICATE", "NOT_FOUND", "STALE", "CONFLICT"), "A fault."

@@ -12,7 +12,7 @@ import jwt
 import pytest
 
 from core import tokens
-from core.actors import actor_of, covers
+from core.actors import actor_of
 from core.apikeys import issue_api_key
 from core.auth import ANONYMOUS, Authenticator
 from core.context import ActorKind, Workspace
@@ -393,5 +393,5 @@ def grants(
         (SYSTEM, SYSTEM, True),
     ],
 )
-def test_covers(mine: Grants, theirs: Grants, covered: bool) -> None:
-    assert covers(mine, theirs) is covered
+def test_cover(mine: Grants, theirs: Grants, covered: bool) -> None:
+    assert mine.cover(theirs) is covered

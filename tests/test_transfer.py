@@ -212,3 +212,18 @@ async def test_opportunities_change_hands_on_their_own(desk: Desk, staff: tuple[
     assert await desk.get("Opportunity", opportunity, "id", binh) is not None
     assert await sees(desk, an, id_)
     assert not await sees(desk, binh, id_)
+
+
+async def test_who_shares_lets_nobody_change_what_he_may_not(desk: Desk, staff: tuple[Actor, Actor, Actor]) -> None:
+    an, binh, _ = staff
+    id_ = await owned(desk, an)
+    # He may show everything, and change what he owns.
+    reaches = {("Customer", a): Reach.ALL for a in ("read", "share")} | {("Customer", "update"): Reach.OWN}
+    clerk = actor(reaches, user_id=binh.user_id)
+    given = {"target": {"ids": [id_]}, "userIds": [str(binh.user_id)]}
+    add = "mutation($i: CustomersViewersAddInput!) { customersViewersAdd(input: $i) { counts } }"
+    answer = await desk.ask(add, clerk, i={**given, "canEdit": True})
+    assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+    assert await viewers(desk, id_) == []
+    await desk.bulk("Customer", "ViewersAdd", given, clerk)
+    assert not await edits(desk, clerk, id_)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from core import tables
 from core.records import EnumType, Field, Kind, RecordType, ToMany, ToOne, Write
 from core.schema.audit import AUDIT, AUDITORS, ID
+from core.schema.delegation import NoMightierUser, NoMoreThanOneself, NoWiderSight
 
 SCOPE = EnumType(
     "GrantScope",
@@ -89,6 +90,7 @@ USER = RecordType(
         ToMany("opportunities", "Opportunity", "owner_id", "The opportunities the user pursues."),
         *AUDITORS,
     ),
+    invariant=NoMightierUser(),
     labels={"vi": "Người dùng", "en": "User"},
     ability="users",
 )
@@ -116,6 +118,7 @@ TEAM = RecordType(
         ToMany("members", "User", "team_id", "Who belongs to the team.", through="TeamMember", other="user_id"),
         *AUDITORS,
     ),
+    invariant=NoWiderSight(),
     labels={"vi": "Nhóm làm việc", "en": "Team"},
 )
 
@@ -135,6 +138,7 @@ TEAM_MEMBER = RecordType(
     soft_delete=False,
     versioned=False,
     default_order=(("id", False),),
+    invariant=NoWiderSight(),
     labels={"vi": "Thành viên nhóm", "en": "Team member"},
 )
 
@@ -177,6 +181,7 @@ ROLE = RecordType(
         ToMany("fieldRules", "FieldRule", "role_id", "What the role may do with single fields."),
         *AUDITORS,
     ),
+    invariant=NoMoreThanOneself(),
     labels={"vi": "Vai trò", "en": "Role"},
     ability="roles",
 )
@@ -197,6 +202,7 @@ USER_ROLE = RecordType(
     soft_delete=False,
     versioned=False,
     default_order=(("id", False),),
+    invariant=NoMoreThanOneself("roleId"),
     labels={"vi": "Vai trò của người dùng", "en": "User's role"},
 )
 
@@ -251,6 +257,7 @@ PERMISSION_GRANT = RecordType(
     soft_delete=False,
     versioned=False,
     default_order=(("recordType", False), ("action", False)),
+    invariant=NoMoreThanOneself("roleId"),
     labels={"vi": "Quyền", "en": "Permission"},
     ability="roles",
 )
@@ -287,6 +294,7 @@ FIELD_RULE = RecordType(
     soft_delete=False,
     versioned=False,
     default_order=(("recordType", False), ("field", False)),
+    invariant=NoMoreThanOneself("roleId"),
     labels={"vi": "Quy tắc trường", "en": "Field rule"},
     ability="roles",
 )

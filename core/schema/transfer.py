@@ -114,9 +114,12 @@ async def give(
 
 def _add(record: Record) -> Any:
     async def run(call: Call) -> Payload:
-        ids = await call.changes.reached(record.name, bulk_target(call, record), "share")
+        edit = bool(call.input.get("canEdit"))
+        # Nobody lets others, or himself, change what he may only show.
+        actions = ("share", "update") if edit else ("share",)
+        ids = await call.changes.reached(record.name, bulk_target(call, record), *actions)
         pairs = [(id_, field, who) for id_ in ids for field, who in _who(call)]
-        await let_see(call.changes, record, pairs, can_edit=bool(call.input.get("canEdit")))
+        await let_see(call.changes, record, pairs, can_edit=edit)
         return counted(call)
 
     return run
