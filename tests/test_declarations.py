@@ -16,12 +16,8 @@ from graphql import GraphQLSchema, validate_schema
 from core.catalog import Catalog
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.database import Database
-<<<<<<< HEAD
 from core.errors import CompositionError
-from core.grants import Access, Grants, Reach, RoleGrants
-=======
 from core.grants import ABILITIES, Access, Grants, Reach, RoleGrants
->>>>>>> e85091c (Let nobody give or take more than he may do himself, but for administrators)
 from core.migrate import migrate_workspace, purge_app
 from core.operations import Argument, InputType
 from core.piccolo_app import APP_CONFIG
