@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from functools import cache
 
 from core.check.rule import Fault
 from core.check.source import Module, Source
 from core.check.syntax import HOLE, Function, bound, calls, dotted, functions, keyword, nodes, text_of
-from core.schema.declared import CORE
+from core.piccolo_app import APP_CONFIG
 
 _READ = re.compile(r"\b(?:from|join)\s+(?:only\s+)?\"?([a-z_][a-z0-9_]*)\"?", re.IGNORECASE)
 _TABLE = r"\"?([a-z_][a-z0-9_]*)\"?"
@@ -21,15 +20,13 @@ _WRITTEN = re.compile(
 )
 
 
-@cache
-def core_tables() -> frozenset[str]:
-    """The tables of core's record types."""
-    return frozenset(t.tablename for t in CORE)
+#: All tables of core: its record types', and those of sign-in, settings and features.
+CORE_TABLES = frozenset(str(table._meta.tablename) for table in APP_CONFIG.table_classes)  # noqa: SLF001 - its public name
 
 
 def read_by_policy(source: Source) -> Iterator[Fault]:
     """What questions and fields read of records that have permissions comes from a policy's scope."""
-    governed = core_tables() | _governed(source)
+    governed = CORE_TABLES | _governed(source)
     for module in source.code:
         for function in functions(module):
             for call in calls(function, "fetch"):
@@ -48,7 +45,7 @@ def written_by_changes(source: Source) -> Iterator[Fault]:
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented:
                 for match in _WRITTEN.finditer(node.value):
                     table = (match.group(1) or match.group(2)).lower()
-                    if table in core_tables():
+                    if table in CORE_TABLES:
                         how = "write by the change set, which checks and journals"
                         yield Fault(f"the statement writes to core's table {table}: {how}", module.at(node))
 
