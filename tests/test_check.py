@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from core import cli
+from core import cli, deprecations, hookspecs
 from core.check.checker import check, chosen, sources
 from core.check.rule import DOCS, Stage
 from core.check.table import RULES
+from core.deprecations import Deprecated
 from core.errors import ConfigError
 
 
@@ -197,3 +198,18 @@ def test_the_rules_are_listed(crm: Run) -> None:
     status, out, _ = crm("--list", "--json")
     assert status == 0
     assert [rule["code"] for rule in json.loads(out)] == [rule.code for rule in RULES]
+
+
+def test_what_is_deprecated_is_told(torn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deprecations, "NAMES", {"Batch": gone("Batch")})
+    monkeypatch.setattr(deprecations, "KEYS", {"nouns": gone("the key nouns")})
+    told = {"warn_on_impl": gone("the hook check"), "warn_on_impl_args": {"settings": gone("settings of check")}}
+    monkeypatch.setattr(hookspecs.check, "crm_spec", told)
+    (report,) = check([str(torn)], chosen(["P204"]), Stage.SOURCE)
+    said = {found.fault.message.partition(" is deprecated")[0] for found in report.found}
+    assert said == {"Batch", "the key nouns", "the hook check", "settings of check"}
+    assert all(found.fault.place and found.fault.place.line for found in report.found)
+
+
+def gone(what: str) -> Deprecated:
+    return Deprecated(what, since="0.2", gone="0.4", instead="use another")

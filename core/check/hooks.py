@@ -21,7 +21,7 @@ HOOKS = {
 
 def known(source: Source) -> Iterator[Fault]:
     """Every marked function has the name of a hook."""
-    for module, function in _marked(source):
+    for module, function in marked_functions(source):
         if function.name not in HOOKS:
             near = difflib.get_close_matches(function.name, HOOKS, 1)
             hint = f": {near[0]} is one" if near else ""
@@ -30,7 +30,7 @@ def known(source: Source) -> Iterator[Fault]:
 
 def arguments(source: Source) -> Iterator[Fault]:
     """A hook takes any of the arguments that its specification has, and no others."""
-    for module, function in _marked(source):
+    for module, function in marked_functions(source):
         if function.name not in HOOKS:
             continue
         there = HOOKS[function.name][0]
@@ -45,7 +45,7 @@ def arguments(source: Source) -> Iterator[Fault]:
 
 def coroutines(source: Source) -> Iterator[Fault]:
     """A hook is `async` where its specification is, and only there."""
-    for module, function in _marked(source):
+    for module, function in marked_functions(source):
         if function.name in HOOKS and (type(function).__name__ == "AsyncFunctionDef") is not HOOKS[function.name][1]:
             wanted = "must" if HOOKS[function.name][1] else "must not"
             yield Fault(f"{function.name} {wanted} be async", module.at(function))
@@ -56,7 +56,7 @@ def in_their_module(source: Source) -> Iterator[Fault]:
     home = source.manifest.hooks
     if source.module(home) is None:
         yield Fault(f"the plugin has no module {home} for its hooks", source.in_manifest("hooks"))
-    for module, function in _marked(source):
+    for module, function in marked_functions(source):
         if module.name != home:
             yield Fault(f"the hook {function.name} is never called here: it belongs into {home}", module.at(function))
 
@@ -73,10 +73,11 @@ def marked(source: Source) -> Iterator[Fault]:
 
 def place_of(source: Source, hook: str) -> Place | None:
     """Where a plugin implements a hook."""
-    return next((m.at(f) for m, f in _marked(source) if f.name == hook), None)
+    return next((m.at(f) for m, f in marked_functions(source) if f.name == hook), None)
 
 
-def _marked(source: Source) -> Iterator[tuple[Module, Function]]:
+def marked_functions(source: Source) -> Iterator[tuple[Module, Function]]:
+    """The functions that are marked as hooks, with their modules."""
     for module in source.modules:
         if module.part is Part.CODE:
             for function in functions(module):

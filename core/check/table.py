@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.check import (
     access,
+    deprecated,
     described,
     hooks,
     imports,
@@ -23,7 +24,7 @@ SOURCE, LOADED, TRIED = Stage.SOURCE, Stage.LOADED, Stage.TRIED
 VALID = Rule("P101", "The manifest is there, complete and valid.", SOURCE, package.manifest_valid)
 LOADS = Rule("P901", "The plugin can be loaded.", LOADED, lambda _: iter(()))
 #: What may be why a plugin cannot be loaded.
-CAUSES = ("P105", "P2", "P3", "P6", "P7")
+CAUSES = ("P105", "P201", "P202", "P203", "P3", "P6", "P7")
 
 RULES = (
     VALID,
@@ -34,6 +35,7 @@ RULES = (
     Rule("P201", "Of core, only its public root is imported.", SOURCE, imports.public_root),
     Rule("P202", "No other plugin is imported.", SOURCE, imports.no_other_plugin),
     Rule("P203", "No connection, engine or Piccolo query of its own is used.", SOURCE, imports.no_connection),
+    Rule("P204", "Nothing that is deprecated is used.", SOURCE, deprecated.unused),
     Rule("P301", "Every hook is known.", SOURCE, hooks.known),
     Rule("P302", "Hooks take only arguments that they are called with.", SOURCE, hooks.arguments),
     Rule("P303", "Hooks are async where they are awaited, and only there.", SOURCE, hooks.coroutines),
