@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import asyncpg
 import pluggy
 import structlog
 
@@ -92,7 +93,7 @@ class Hooks:
     async def call(self, hook: str, *, only: str = "", **arguments: Any) -> list[tuple[str, Any]]:
         """Await each plugin's hook in order, or that of one. Raises PluginError naming the one that failed.
 
-        Collisions with other transactions are raised as they are.
+        Collisions with other transactions, and what took too long, are raised as they are.
         """
         found = []
         for plugin, function in self._calls(hook, arguments):
@@ -142,8 +143,8 @@ class _Watch:
             return
         if isinstance(error, CrmError) and not isinstance(error, PluginError):
             raise error
-        if isinstance(error, COLLISIONS):
-            # No fault of the plugin's: the change set is tried again.
+        if isinstance(error, (*COLLISIONS, asyncpg.QueryCanceledError)):
+            # No fault of the plugin's: the change set is tried again, or asks for less.
             raise error
         self.health.failures += 1
         self.health.hook = self.hook

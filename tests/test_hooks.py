@@ -86,6 +86,13 @@ async def test_hook_check(desk: Desk) -> None:
     assert await desk.fetch("select count(*) from customer where name = 'Refused'") == 0
 
 
+async def test_what_takes_a_hook_too_long_is_no_failure_of_its_plugin(desk: Desk) -> None:
+    composition = await desk.features.composition(desk.workspace)
+    before = composition.hooks.health["good"].failures
+    assert await desk.code(CREATE, input={"name": "Slow", "kind": "PERSON"}) == "STATEMENT_TIMEOUT"
+    assert composition.hooks.health["good"].failures == before
+
+
 async def test_hook_changed(desk: Desk) -> None:
     SEEN.clear()
     await desk.customer("Changed")

@@ -124,6 +124,9 @@ async def check(batch, changes, settings):
     if settings.refused == "*":
         raise RuntimeError("cannot decide")
     named = [(row, row.after["name"]) for row in batch.rows if row.after]
+    if any(name == "Slow" for _, name in named):
+        await changes.connection.execute("set local statement_timeout = 1")
+        await changes.connection.execute("select pg_sleep(1)")
     faults = [Fault(row, "GOOD_REFUSED", "refused", "name") for row, name in named if name == settings.refused]
     return faults + [
         Fault(row, "GOOD_REFUSED", "warned", "name", warning=True) for row, name in named if name == "Warned"
