@@ -211,5 +211,13 @@ def test_what_is_deprecated_is_told(torn: Path, monkeypatch: pytest.MonkeyPatch)
     assert all(found.fault.place and found.fault.place.line for found in report.found)
 
 
+def test_what_does_not_compose_is_not_tried(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "entry_points", lambda **_: metadata.EntryPoints())
+    rules = chosen(["P902", "P904"])
+    (report,) = check([str(project / "tests" / "broken_plugins" / "takes_a_type")], rules, Stage.TRIED)
+    assert [rule.code for rule in report.rules] == ["P902"]
+    assert report.stopped == "it does not compose, so it was not tried in a workspace"
+
+
 def gone(what: str) -> Deprecated:
     return Deprecated(what, since="0.2", gone="0.4", instead="use another")

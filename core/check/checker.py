@@ -117,8 +117,15 @@ def _check(source: Source, report: Report, rules: Sequence[Rule], loader: Loader
         _stop(report, rules, reason(error))
         return
     _run(Stage.LOADED, loaded, report, rules)
-    if any(rule.stage is Stage.TRIED for rule in rules) and loaded.plugin.name not in loaded.both.left_out:
-        _run(Stage.TRIED, workshop.run(try_out(workshop, loaded)), report, rules)
+    if not any(rule.stage is Stage.TRIED for rule in rules):
+        return
+    if loaded.plugin.name in loaded.both.left_out:
+        report.stopped = "it does not compose, so it was not tried in a workspace"
+        return
+    trial = workshop.run(try_out(workshop, loaded))
+    if trial.stuck or trial.changed:
+        report.stopped = "its migrations cannot be taken back, so it was not switched on"
+    _run(Stage.TRIED, trial, report, rules)
 
 
 def _run(stage: Stage, subject: Source | Loaded | Trial, report: Report, rules: Sequence[Rule]) -> None:
