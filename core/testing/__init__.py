@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from core.testing.actors import Role
-    from core.testing.client import Answer, Client
+    from core.testing.client import Answer, Client, Events
     from core.testing.jobs import JobResult
     from core.testing.recording import HookCall, HookRecord
     from core.testing.sandbox import Sandbox
     from core.testing.statements import Statements
 
-__all__ = ["Answer", "Client", "HookCall", "HookRecord", "JobResult", "Role", "Sandbox", "Statements"]
+__all__ = ["Answer", "Client", "Events", "HookCall", "HookRecord", "JobResult", "Role", "Sandbox", "Statements"]
 
 _HOMES = {
     "Answer": "client",
     "Client": "client",
+    "Events": "client",
     "HookCall": "recording",
     "HookRecord": "recording",
     "JobResult": "jobs",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
@@ -11,6 +14,7 @@ import orjson
 from core.actors import find_actor
 from core.context import Actor, RequestContext
 from core.errors import ClientError
+from core.events.subscription import Subscription
 from core.http.exchange import new_request_id
 from core.http.parameters import Parameters
 from core.http.refusal import Refusal
@@ -74,6 +78,23 @@ class Answer:
         return codes + [str(e.get("code", "")) for e in self.user_errors]
 
 
+class Events:
+    """The events of a subscription, one after the other."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+
+    async def next(self, within: float = 5.0) -> Any:
+        """The value of the root field of the next event. Raises AssertionError where none comes in so many seconds."""
+        try:
+            async with asyncio.timeout(within):
+                return Answer(await anext(self._subscription)).value
+        except TimeoutError:
+            raise AssertionError(f"no event came within {within:g} seconds") from None
+        except StopAsyncIteration:
+            raise AssertionError("the subscription has ended") from None
+
+
 @dataclass
 class Client:
     """Asks one workspace as one actor, by the way that requests over HTTP take once they are let in.
@@ -98,27 +119,30 @@ class Client:
 
     async def ask(self, query: str, /, **variables: Any) -> Answer:
         """Run one operation and give its answer, whatever that is."""
-        services, workspace = self.sandbox.services, self.sandbox.workspace
-        with unwatched():
-            # What a server has at hand already when a request comes.
-            await services.features.composition(workspace)
-            await services.documents.trusted_only(workspace)
-            await self._look_up()
-        context = RequestContext(
-            workspace, self.actor, new_request_id(), self.locale, client="test", extra=dict(services.at_hand)
-        )
         try:
-            answered = await Runner(services).run(
-                context, Parameters(query, {name: _plain(value) for name, value in variables.items()})
-            )
+            answered = await Runner(self.sandbox.services).run(await self._context(), _parameters(query, variables))
         except ClientError as error:
-            answered = Answered(Refusal.of(error).body)
+            return Answer(Refusal.of(error).body)
         except Refusal as refusal:
-            answered = Answered(refusal.body)
-        if not isinstance(answered, Answered):
-            answered.close()
-            raise AssertionError("subscriptions are not asked by `ask`")
+            return Answer(refusal.body)
+        assert isinstance(answered, Answered)
         return Answer(answered.body, answered.statements)
+
+    @asynccontextmanager
+    async def events(self, subscription: str, /, **variables: Any) -> AsyncIterator[Events]:
+        """Subscribe for the block. Raises AssertionError where that is refused."""
+        runner, parameters = Runner(self.sandbox.services), _parameters(subscription, variables)
+        try:
+            found = await runner.run(await self._context(), parameters, renew=self._renewed)
+        except (ClientError, Refusal) as error:
+            raise AssertionError(f"the subscription was refused: {error}") from error
+        if isinstance(found, Answered):
+            _ = Answer(found.body).data
+            raise AssertionError("this is no subscription")
+        try:
+            yield Events(found)
+        finally:
+            found.close()
 
     async def data(self, query: str, /, **variables: Any) -> dict[str, Any]:
         """The data of an operation. Raises AssertionError where it has top-level errors."""
@@ -139,6 +163,20 @@ class Client:
             raise AssertionError(f"nothing was refused: {answer.body.decode()[:500]}")
         return answer.codes
 
+    async def _context(self) -> RequestContext:
+        """A request's context, once there is at hand what a server has at hand when a request comes."""
+        services, workspace = self.sandbox.services, self.sandbox.workspace
+        with unwatched():
+            await services.features.composition(workspace)
+            await services.documents.trusted_only(workspace)
+            await self._look_up()
+        extra = dict(services.at_hand)
+        return RequestContext(workspace, self.actor, new_request_id(), self.locale, client="test", extra=extra)
+
+    async def _renewed(self) -> Actor:
+        await self._look_up()
+        return self.actor
+
     async def _look_up(self) -> None:
         """Bring the actor up to date; one that was given ready-made and is no user of the workspace stays as it is."""
         user_id = self.actor.user_id
@@ -149,6 +187,10 @@ class Client:
         if found is None:
             raise AssertionError(f"the user {self.actor.login} is not there any more, or is not active")
         self.actor = found
+
+
+def _parameters(query: str, variables: dict[str, Any]) -> Parameters:
+    return Parameters(query, {name: _plain(value) for name, value in variables.items()})
 
 
 def _plain(value: Any) -> Any:

@@ -160,7 +160,7 @@ class Deployment:
             if plugin is None:
                 broken = registry.broken.get(name)
                 reason = f"is broken: {broken.reason}" if broken else "is not installed"
-                known = "" if broken else f"; installed are {', '.join(sorted(registry.plugins))}"
+                known = "" if broken else f" (installed are {', '.join(sorted(registry.plugins))}): pip install it"
                 raise AssertionError(f"the plugin {name} {reason}{known}")
             for other in plugin.manifest.requires:
                 add(other)

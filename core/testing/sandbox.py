@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import methodcaller
@@ -16,6 +19,7 @@ from core.context import Actor, ActorKind, Workspace
 from core.database import Database
 from core.errors import CrmError
 from core.features import Features
+from core.files import Upload, safe_name
 from core.grants import SYSTEM
 from core.http.services import Services
 from core.jobs import job_types
@@ -101,6 +105,17 @@ class Sandbox:
         else:
             change_sets = [UUID(done["changeSet"]["id"])] if done["changeSet"] else []
         return [str(row["record_id"]) for row in await self.sql(_CREATED, change_sets)]
+
+    @asynccontextmanager
+    async def upload(self, name: str, content: bytes) -> AsyncIterator[Upload]:
+        """A file, as an argument of type `Upload` for the block."""
+        path = self.services.files.draft()
+        try:
+            await asyncio.to_thread(path.write_bytes, content)
+            digest = hashlib.sha256(content).hexdigest()
+            yield Upload(safe_name(name), "application/octet-stream", len(content), digest, path)
+        finally:
+            path.unlink(missing_ok=True)
 
     async def enable(self, plugin: str, settings: Mapping[str, Any] | None = None) -> None:
         """Switch a plugin on, or give it other settings. Raises AssertionError where that is refused."""

@@ -43,7 +43,7 @@ async def test_what_a_plugin_requires_is_switched_on_first(crm_deployment: Deplo
 @pytest.mark.parametrize(
     ("plugins", "given", "reason"),
     [
-        (["nothing_like_it"], {}, r"the plugin nothing_like_it is not installed; installed are dedupe, groups,"),
+        (["nothing_like_it"], {}, r"the plugin nothing_like_it is not installed \(installed are dedupe, groups,"),
         (
             ["tests.broken_plugins.forgets_async"],
             {},
@@ -153,6 +153,33 @@ async def test_variables_are_sent_as_a_client_sends_them(shop: Sandbox) -> None:
     given = {"customerId": an, "name": "x", "amount": Decimal("1.50"), "expectedClose": date(2026, 3, 1)}
     made = (await system.do(deal, input=given))["opportunity"]
     assert made == {"amount": "1.5", "expectedClose": "2026-03-01", "customer": {"id": an}}
+
+
+async def test_events_come_one_after_the_other(shop: Sandbox) -> None:
+    admin = await shop.client("Admin")
+    async with admin.events("subscription { customerChanged { action customer { name } } }") as events:
+        an = await shop.customer("An")
+        assert await events.next() == {"action": "CREATED", "customer": {"name": "An"}}
+        await admin.do(RENAME, id=an, name="Ân")
+        assert await events.next() == {"action": "UPDATED", "customer": {"name": "Ân"}}
+        with pytest.raises(AssertionError, match=r"no event came within 0.05 seconds"):
+            await events.next(within=0.05)
+    for text, reason in (
+        ("subscription { nothingChanged { id } }", "the operation has errors:\n  GRAPHQL_VALIDATION_FAILED"),
+        (NAMES, "this is no subscription"),
+    ):
+        with pytest.raises(AssertionError, match=reason):
+            async with admin.events(text):
+                pass
+
+
+async def test_files_are_uploaded(shop: Sandbox) -> None:
+    admin = await shop.client("Admin")
+    keep = "mutation($file: Upload!) { fileUpload(input: {file: $file}) { file { name size } userErrors { code } } }"
+    async with shop.upload("báo cáo.csv", b"a;b") as file:
+        done = await admin.do(keep, file=file)
+    assert done["file"] == {"name": "báo cáo.csv", "size": 3}
+    assert not file.path.exists()
 
 
 # Statements, hooks, time

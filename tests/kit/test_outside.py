@@ -119,7 +119,7 @@ def test_a_partner_needs_no_configuration_and_failures_show_his_own_lines(tmp_pa
         "AssertionError: the mutation was refused:\nE         REQUIRED:",
         "(at input.name)",
         "GRAPHQL_VALIDATION_FAILED: Cannot query field 'custmers' on type 'Query'.",
-        "AssertionError: the plugin loyalti is not installed; installed are dedupe, groups, ",
+        "AssertionError: the plugin loyalti is not installed (installed are dedupe, groups, ",
         "AssertionError: there is no job 'loyalty.count'; there are core.bulk",
         ">       with one_statement():",
     ):
