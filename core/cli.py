@@ -5,15 +5,29 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from core.commands import demo, doctor, documents, migrate, plugin, schema, serve, user, worker, workspace
+from core.commands import (
+    config,
+    demo,
+    doctor,
+    documents,
+    migrate,
+    plugin,
+    schema,
+    serve,
+    user,
+    worker,
+    workspace,
+)
 
 app = typer.Typer(
     name="crm",
     help="A headless CRM: one GraphQL endpoint per workspace, everything beyond a small core added by plugins.",
-    epilog="Settings come from the environment (CRM_PORT=9000) and from the file that CRM_CONFIG names.",
+    epilog="Settings come from the environment (CRM_PORT=9000) and from a file: --config, CRM_CONFIG or ./crm.toml.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -23,6 +37,7 @@ app.command()(serve.serve)
 app.command()(worker.worker)
 app.command()(migrate.migrate)
 app.command()(doctor.doctor)
+app.add_typer(config.app, name="config")
 app.add_typer(workspace.app, name="workspace")
 app.add_typer(user.app, name="user")
 app.command()(user.token)
@@ -32,8 +47,14 @@ app.add_typer(documents.app, name="documents")
 
 
 @app.callback(invoke_without_command=True)
-def crm(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
-    """Let `crm --version` work without a command."""
+def crm(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    config: Annotated[Path | None, typer.Option("--config", help="The deployment's settings: a crm.toml.")] = None,
+) -> None:
+    """Take what is for every command."""
+    if config is not None:
+        # So that processes which a command starts have them, too.
+        os.environ["CRM_CONFIG"] = str(config.absolute())
     if version:
         from importlib.metadata import version as installed  # noqa: PLC0415
 
@@ -82,7 +103,9 @@ def _add_plugged(arguments: Sequence[str]) -> None:
     from core.errors import PluginError  # noqa: PLC0415
 
     known = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
-    asked = next((a for a in arguments if not a.startswith("-")), None)
+    before = ("", *arguments)
+    words = (word for word, option in zip(arguments, before, strict=False) if option != "--config")
+    asked = next((word for word in words if not word.startswith("-")), None)
     if asked in known - {None}:
         return
     for point in entry_points(group="crm.commands"):

@@ -30,7 +30,8 @@ from core.errors import NotFound
 from core.log import logger
 from core.pool import Connection
 from core.rows import new_id
-from core.settings import MAX_FILE, Settings
+from core.sections import MAX_FILE
+from core.settings import Settings
 
 LOG = logger("crm.files")
 UNNAMED = "file"

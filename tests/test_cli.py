@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -222,6 +223,60 @@ def test_a_workspace_that_cannot_be_set_up_is_not_left_behind(run: Run, monkeypa
     monkeypatch.setattr(setup, "migrate_workspace", fail)
     one_line(run("workspace", "create", "half"), "the disk is full")
     assert "half" not in run("workspace", "list").out
+
+
+# Settings
+
+
+def test_settings_are_checked_and_shown(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = folder / "some.toml"
+    file.write_text('[server]\nport = 9000\n[sign_in]\nsecret = "hunter2hunter2hunter2hunter2hunter2"\n')
+    monkeypatch.setenv("CRM_CONFIG", str(file))
+    monkeypatch.setenv("CRM_HOST", "::1")
+    assert run("config", "check").out == f"ok  {file} and the environment are right: 3 settings are given\n"
+    shown = run("config", "show")
+    assert "hunter2" not in shown.out
+    rows = {row["setting"]: row for row in run("config", "show", "--json").json}
+    assert rows["port"] == {
+        "section": "server",
+        "setting": "port",
+        "value": 9000,
+        "from": "file",
+        "place": "some.toml: [server] port",
+    }
+    assert (rows["host"]["value"], rows["host"]["from"], rows["host"]["place"]) == ("::1", "environment", "CRM_HOST")
+    assert (rows["secret"]["value"], rows["secret"]["from"]) == ("***", "file")
+    assert (rows["max_depth"]["value"], rows["max_depth"]["from"]) == (18, "default")
+    file.write_text('[server]\nport = "x"\ncolour = 1\n')
+    checked = run("config", "check")
+    assert (checked.status, checked.err) == (1, "")
+    assert [line.split(": ")[1] for line in checked.out.splitlines()] == ["[server] colour", "[server] port"]
+    assert len(run("config", "check", "--json").json["faults"]) == 2
+    one_line(run("config", "show"), "settings are wrong: some.toml: [server] colour: there is no such setting; some")
+    one_line(run("workspace", "list"), "some.toml: [server] port")
+
+
+def test_the_file_is_named_before_any_command(folder: Path) -> None:
+    (folder / "named.toml").write_text("[server]\ncolour = 1\n")
+    for command in (["workspace", "list"], ["import", "named.toml"], ["config", "check"]):
+        made = crm(folder, "--config", "named.toml", *command)
+        assert made.returncode == 1
+        assert "[server] colour" in made.stdout + made.stderr
+
+
+def test_the_template_says_what_holds_anyway(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from core.settings import Settings
+
+    text = run("config", "template").out
+    file = folder / "template.toml"
+    monkeypatch.setenv("CRM_CONFIG", str(file))
+    file.write_text(text)
+    plain = Settings.load()
+    given = [line[2:] for line in text.splitlines() if re.match(r'# [a-z_]+ = (?!"")', line)]
+    lines = [line for line in text.splitlines() if not line.startswith("# ") or line[2:] in given]
+    file.write_text("\n".join(line.removeprefix("# ") for line in lines))
+    assert Settings.load() == plain
+    assert len(given) + text.count(' = ""') == len(Settings.model_fields)
 
 
 def test_plugins_are_switched(run: Run, acme: str) -> None:

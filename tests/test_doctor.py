@@ -53,13 +53,13 @@ def test_files_with_secrets_that_others_read(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "secret").chmod(0o644)
     assert of(secret.secret(settings)) == {"secret": "ok", "secret file": "fail"}
     config = tmp_path / "crm.toml"
-    config.write_text(f'secret = "{STRONG}"\n')
+    config.write_text(f'[sign_in]\nsecret = "{STRONG}"\n')
     config.chmod(0o640)
     monkeypatch.setenv("CRM_CONFIG", str(config))
     assert of(secret.secret(Settings.load(data_dir=tmp_path))) == {"secret": "ok", "settings file": "fail"}
     config.chmod(0o600)
     assert of(secret.secret(Settings.load(data_dir=tmp_path))) == {"secret": "ok", "settings file": "ok"}
-    config.write_text("port = 9000\n")
+    config.write_text("[server]\nport = 9000\n")
     config.chmod(0o644)
     assert of(secret.secret(load(tmp_path))) == {"secret": "ok"}
 

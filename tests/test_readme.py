@@ -177,7 +177,7 @@ def test_commands_exist() -> None:
     there = {(name,) for name in root.commands}
     for name, group in root.commands.items():
         there |= {(name, action) for action in getattr(group, "commands", {})}
-    assert commands == there - {("workspace",), ("user",), ("plugin",), ("schema",), ("documents",)}
+    assert commands == there - {("config",), ("workspace",), ("user",), ("plugin",), ("schema",), ("documents",)}
 
 
 def test_error_codes_exist() -> None:

@@ -8,6 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from core.errors import ConfigError
+from core.given import SECTION_OF
+from core.sections import SECTIONS
 from core.settings import Settings
 
 
@@ -46,13 +48,65 @@ def test_every_setting_is_described() -> None:
 
 def test_values_win_over_environment_and_that_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "crm.toml"
-    file.write_text('port = 1001\nhost = "0.0.0.0"\nlog_level = "debug"\ncors_origins = ["https://a.example"]\n')
+    server = '[server]\nport = 1001\nhost = "0.0.0.0"\ncors_origins = ["https://a.example"]\n'
+    file.write_text(f'{server}[log]\nlog_level = "debug"\n')
     monkeypatch.setenv("CRM_CONFIG", str(file))
     monkeypatch.setenv("CRM_PORT", "1002")
     monkeypatch.setenv("CRM_HOST", "::1")
     settings = Settings.load(port=1003)
     assert (settings.port, settings.host, settings.log_level) == (1003, "::1", "debug")
     assert settings.cors_origins == ("https://a.example",)
+
+
+def test_the_file_in_the_working_folder_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "crm.toml").write_text('[server]\nport = 1001\n[database]\ndata_dir = "data"\n')
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.load()
+    assert (settings.port, settings.data_dir) == (1001, tmp_path / "data")
+
+
+def test_paths_in_the_file_start_from_its_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("k" * 40 + "\n")
+    (tmp_path / "crm.toml").write_text('[database]\ndata_dir = "data"\n[sign_in]\nsecret_file = "key"\n')
+    monkeypatch.setenv("CRM_CONFIG", str(tmp_path / "crm.toml"))
+    settings = Settings.load()
+    assert (settings.data_dir, settings.signing_key()) == (tmp_path / "data", "k" * 40)
+
+
+def test_secrets_are_read_from_files_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in (("url", "postgresql://u:p@h/d"), ("secret", "s" * 40), ("token", "t")):
+        (tmp_path / name).write_text(f"{value}\n")
+    monkeypatch.setenv("CRM_DATABASE_URL_FILE", str(tmp_path / "url"))
+    monkeypatch.setenv("CRM_SECRET_FILE", str(tmp_path / "secret"))
+    monkeypatch.setenv("CRM_METRICS_TOKEN_FILE", str(tmp_path / "token"))
+    settings = Settings.load()
+    found = [settings.database_url, settings.secret, settings.metrics_token]
+    assert [s and s.get_secret_value() for s in found] == ["postgresql://u:p@h/d", "s" * 40, "t"]
+
+
+def test_every_setting_lies_in_one_section() -> None:
+    assert sorted(SECTION_OF) == sorted(Settings.model_fields)
+    assert sum(len(section.model_fields) for section in SECTIONS.values()) == len(SECTION_OF)
+
+
+def test_every_fault_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "crm.toml"
+    file.write_text('[server]\nport = "x"\nfoo = 1\n[log]\nlog_level = "loud"\n')
+    monkeypatch.setenv("CRM_CONFIG", str(file))
+    monkeypatch.setenv("CRM_SECRET_FILE", str(tmp_path / "empty"))
+    monkeypatch.setenv("CRM_PROT", "1")
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(ConfigError) as caught:
+        Settings.load()
+    assert [fault.split(":")[0] + ":" + fault.split(":")[1] for fault in caught.value.params["faults"]] == [
+        "crm.toml: [server] foo",
+        "unknown setting in the environment: CRM_PROT",
+        f"CRM_SECRET_FILE: {tmp_path / 'empty'}",
+        "crm.toml: [server] port",
+        "crm.toml: [log] log_level",
+    ]
 
 
 def test_lists_are_separated_by_commas_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +136,8 @@ def test_settings_are_frozen() -> None:
         ({"CRM_SECRET": "hunter2"}, "CRM_SECRET: must have 32 characters or more"),
         ({"CRM_LOG_FORMAT": "xml"}, "CRM_LOG_FORMAT: Input should be 'json' or 'console'"),
         ({"CRM_MAX_PAGE_SIZE": "10"}, "CRM_MAX_PAGE_SIZE: must not be below default_page_size"),
+        ({"CRM_SECRET": "s" * 40, "CRM_SECRET_FILE": "/x"}, "CRM_SECRET_FILE: secret is given, too"),
+        ({"CRM_PORT_FILE": "/x"}, "unknown setting in the environment: CRM_PORT_FILE"),
         ({"CRM_PROT": "9000"}, "unknown setting in the environment: CRM_PROT"),
     ],
 )
@@ -101,8 +157,13 @@ def test_faults_are_one_clear_line_without_the_value(
     ("text", "message"),
     [
         ("port = ", "is not valid TOML"),
-        ("prot = 9000", "CRM_PROT: Extra inputs are not permitted"),
-        ('port = "x"', "CRM_PORT: Input should be a valid integer"),
+        ("[server]\nprot = 9000", "crm.toml: [server] prot: there is no such setting, is it port?"),
+        ('[server]\nport = "x"', "crm.toml: [server] port: Input should be a valid integer"),
+        ("[log]\nport = 9000", "crm.toml: [log] port: it belongs into [server]"),
+        ("port = 9000", "crm.toml: port: it belongs into [server]"),
+        ("[mail]\nhost = 'x'", "crm.toml: there is no section [mail]: there are database, server, "),
+        ("[sign_in]\nsecret_file = 'none'", "crm.toml: [sign_in] secret_file: none: No such file or directory"),
+        ("[sign_in]\nsecret = 'x'\nsecret_file = 'y'", "crm.toml: [sign_in] secret_file: secret is given, too"),
         (None, "which is not a file"),
     ],
 )

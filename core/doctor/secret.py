@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import stat
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 from core.doctor.finding import Finding, fail, ok, warn
 from core.errors import CrmError
-from core.settings import PREFIX, Settings
+from core.given import gather
+from core.settings import Settings
 
 #: A secret made at random has more; one that somebody typed or copied together has fewer.
 FEWEST_CHARACTERS = 12
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
-CONFIDENTIAL = ("secret", "database_url", "replica_url", "metrics_token")
 RENEW = "make one with `openssl rand -base64 48` and give it to all processes; everybody has to sign in again"
 
 
@@ -34,9 +32,8 @@ def secret(settings: Settings) -> Iterator[Finding]:
         yield ok("secret", where)
     if settings.secret is None:
         yield from _kept_to_itself("secret file", settings.data_dir / "secret")
-    config = os.environ.get(f"{PREFIX}CONFIG")
-    if config and tomllib.loads(Path(config).read_text()).keys() & set(CONFIDENTIAL):
-        yield from _kept_to_itself("settings file", Path(config))
+    for path in gather().confidential:
+        yield from _kept_to_itself("settings file", path)
 
 
 def _kept_to_itself(what: str, path: Path) -> Iterator[Finding]:

@@ -14,12 +14,13 @@ from typing import Any
 from core.context import Workspace
 from core.database import Database
 from core.errors import NotFound
+from core.given import PREFIX
 from core.http.services import Services, services_over
 from core.migrate import migrate_workspace
 from core.piccolo_app import APP_CONFIG
 from core.plugins import GROUP, PluginRegistry
 from core.seed import seed
-from core.settings import PREFIX, Settings
+from core.settings import Settings
 from core.testing.client import Client
 from core.testing.sandbox import Sandbox
 from core.testing.statements import WatchedDatabase
