@@ -27,6 +27,9 @@ from core.records import (
 if TYPE_CHECKING:
     from graphql import GraphQLSchema
 
+#: Sections of a workspace's file that are no record types.
+FILE_SECTIONS = frozenset({"slug", "workspace", "plugins"})
+
 Whole = TypeVar("Whole", RecordType, Extension)
 
 Part = TypeVar("Part", Field, ToOne, ToMany, Filter, Computed)
@@ -134,7 +137,23 @@ class Catalog:
                         f"{record.name}.{f.name} of {f.plugin} holds a condition on {f.condition!r}, "
                         "which no one declares"
                     )
+            _check_names(record, catalog)
         return catalog
+
+
+def _check_names(record: Record, catalog: Catalog) -> None:
+    """Raise CompositionError where a record type cannot be written in files as it declares."""
+    t = record.type
+    if unknown := [name for name in t.known_by if name not in record.fields]:
+        raise CompositionError(f"{t.name} of {t.plugin} is known by {unknown[0]!r}, which no one declares")
+    if t.configuration and not t.known_by:
+        raise CompositionError(f"{t.name} of {t.plugin} is configuration, so it must be known by something")
+    if t.configuration and t.plural in FILE_SECTIONS:
+        raise CompositionError(f"{t.name} of {t.plugin} cannot stand in a file as {t.plural!r}")
+    for name in t.parts:
+        relation = record.to_many.get(name)
+        if relation is None or not catalog[relation.target].type.known_by:
+            raise CompositionError(f"{t.name}.{name} of {t.plugin} is no relation to what is known by something")
 
 
 def _viewer_sources(

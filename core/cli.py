@@ -22,6 +22,7 @@ from core.commands import (
     user,
     worker,
     workspace,
+    workspacefile,
 )
 
 app = typer.Typer(
@@ -37,6 +38,8 @@ app.command()(serve.serve)
 app.command()(worker.worker)
 app.command()(migrate.migrate)
 app.command()(doctor.doctor)
+for command in (workspacefile.plan, workspacefile.apply, workspacefile.export):
+    workspace.app.command()(command)
 app.add_typer(config.app, name="config")
 app.add_typer(workspace.app, name="workspace")
 app.add_typer(user.app, name="user")

@@ -102,6 +102,8 @@ CUSTOM_FIELD = RecordType(
     follows=True,
     soft_delete=False,
     versioned=False,
+    known_by=("recordType", "name"),
+    configuration=True,
     default_order=(("recordType", False), ("name", False)),
     labels={"vi": "Trường tuỳ chỉnh", "en": "Custom field"},
 )
@@ -165,6 +167,7 @@ class CustomField:
             custom=str(self.id),
             max_length=min(length, UNIQUE_LENGTH) if self.unique else length,
             sortable=self.kind != "LONG_TEXT",
+            refers="User" if self.kind == "USER" else "",
             labels={"vi": self.label, "en": self.label} if self.label else {},
         )
 

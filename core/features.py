@@ -251,6 +251,11 @@ class Features:
             tuple(CustomField.of(r["id"], r) for r in fields),
         )
 
+    async def composed_in(self, connection: Connection) -> Composed:
+        """What a transaction's own view of a workspace's features composes to. Raises DatabaseError."""
+        feature_set, _ = await self._usable(connection, await self.read(connection))
+        return await self.built(feature_set)
+
     def chosen(self, name: str, settings: Any, version: str = "") -> Chosen:
         """A plugin with settings, in the version that is installed."""
         plugin = self.registry.plugins.get(name)

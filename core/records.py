@@ -79,6 +79,7 @@ class Field:
     `reads` names the to-many relations whose records a field with `sql` is made from, and says that it is made from
     nothing else: rules that use it are then looked at again as soon as such a record is written, not only at night.
     `deprecated` says in a sentence what clients should use instead, here and in other declarations.
+    An id with `refers` is that of a record of that type.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Field:
     sql: Callable[[str], str] | None = None
     reads: tuple[str, ...] = ()
     condition: str = ""
+    refers: str = ""
     generate: Callable[[Any, Sequence[Any]], Awaitable[Sequence[Any]]] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     deprecated: str = ""
@@ -176,6 +178,7 @@ class ToOne:
             required=self.required,
             write=self.write,
             sql=self.sql if self.through else None,
+            refers=self.target,
             labels=self.labels,
             deprecated=self.deprecated,
             plugin=self.plugin,
@@ -217,7 +220,7 @@ class Filter:
     That is an `InputType`, the name of a GraphQL input type there is (`IntFilter`), or a Strawberry input class.
     `predicate` turns the given argument into a predicate on the record; it must not touch the database. What it
     raises is an error of the query, never "no condition". `requires` are the fields of the record that it reads: who
-    may not read one of them may not filter by it.
+    may not read one of them may not filter by it. Ids in the argument are those of records of `refers`.
     """
 
     name: str
@@ -225,6 +228,7 @@ class Filter:
     input: Any
     predicate: Callable[[Argument, Catalog], Predicate]
     requires: tuple[str, ...] = ()
+    refers: str = ""
     plugin: str = "core"
 
 
@@ -272,6 +276,10 @@ class RecordType:
     that it tells nobody of what he may not read. `exposed` types have root fields. Types with `soft_delete` keep
     deleted rows (`deleted_at`) for restoring; others are really removed, and undo puts them back from the journal.
     `actions` are what permissions can be granted for. `invariant` is kept by every change set.
+
+    `known_by` names the fields by which people know a record, so that files can refer to it without its id. Records of
+    `configuration` are set up rather than worked with: they stand in the workspace's file under the type's plural, with
+    the to-many relations that are `parts` of them, links to what is known by name or children with nothing but fields.
     """
 
     name: str
@@ -295,6 +303,9 @@ class RecordType:
     versioned: bool = True
     journaled: bool = True
     invariant: Invariant | None = None
+    known_by: tuple[str, ...] = ()
+    configuration: bool = False
+    parts: tuple[str, ...] = ()
     default_order: tuple[tuple[str, bool], ...] = (("createdAt", True),)
     labels: Mapping[str, str] = field(default_factory=dict)
     plugin: str = "core"

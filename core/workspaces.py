@@ -6,8 +6,8 @@ import asyncio
 import re
 import shutil
 import zoneinfo
-from collections.abc import Sequence
-from dataclasses import astuple
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, replace
 from typing import Any
 
 import asyncpg
@@ -94,6 +94,32 @@ class Workspaces:
         if workspace is None:
             raise NotFound(f"there is no workspace {slug!r}", slug=slug)
         return workspace
+
+    async def get_in(self, registry: Connection, slug: str) -> Workspace:
+        """One workspace as a transaction of the registry sees it. Raises NotFound."""
+        row = await registry.fetchrow(f"select {COLUMNS} from crm.workspace where slug = $1", slug)
+        if row is None:
+            raise NotFound(f"there is no workspace {slug!r}", slug=slug)
+        return Workspace(**row)
+
+    async def change(self, registry: Connection, workspace: Workspace, values: Mapping[str, Any]) -> None:
+        """Give a workspace another time zone, locale, currency, country or host name, in the registry's transaction.
+
+        Raises BadInput as `create` does.
+        """
+        new = replace(workspace, **values)
+        _check(new.slug, new.time_zone, new.locale, new.currency, new.country)
+        statement = """
+            update crm.workspace set time_zone = $2, locale = $3, currency = $4, country = $5, hostname = $6
+            where id = $1
+        """
+        try:
+            await registry.execute(
+                statement, new.id, new.time_zone, new.locale, new.currency, new.country, new.hostname
+            )
+        except asyncpg.UniqueViolationError as error:
+            raise BadInput(f"the host name {new.hostname!r} is in use", slug=new.slug) from error
+        await registry.execute("select pg_notify($1, $2)", CHANNEL, new.slug)
 
     async def by_hostname(self, hostname: str) -> Workspace | None:
         """The workspace a host name belongs to."""

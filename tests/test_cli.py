@@ -225,6 +225,73 @@ def test_a_workspace_that_cannot_be_set_up_is_not_left_behind(run: Run, monkeypa
     assert "half" not in run("workspace", "list").out
 
 
+def test_a_workspace_follows_its_file(run: Run, acme: str, folder: Path) -> None:
+    file = folder / "acme.toml"
+    assert run("workspace", "export", acme, "-o", str(file)).out == f"the feature set of acme is in {file}\n"
+    text = file.read_text()
+    assert run("workspace", "export", acme).out == text
+    assert run("workspace", "plan", str(file)).out == "acme is as the file says\n"
+    file.write_text(
+        text.replace('country = "VN"', 'country = "DE"').replace("Works with what he owns", "Sells what he owns")
+    )
+    planned = run("workspace", "plan", str(file))
+    assert planned.out == (
+        '~ workspace acme\n    country: "VN" -> "DE"\n~ roles Salesperson\n'
+        '    description: "Works with what he owns, and with what is shared with him." -> '
+        '"Sells what he owns, and with what is shared with him."\n'
+    )
+    assert run("workspace", "apply", str(file)).out == planned.out
+    assert run("workspace", "apply", str(file)).out == "acme was as the file says already\n"
+    file.write_text(text[: text.rindex("[[roles]]")])
+    asked = run("workspace", "apply", str(file))
+    assert (asked.status, asked.out.splitlines()[-1]) == (1, "- roles Salesperson")
+    assert asked.err == "error: this cannot be taken back: add --yes to do it without asking\n"
+    done = run("workspace", "apply", str(file), "--yes", "--json").json
+    assert [(d["action"], d["section"], d["name"], d["destructive"]) for d in done["differences"]] == [
+        ("change", "workspace", "acme", False),
+        ("delete", "roles", "Salesperson", True),
+    ]
+    file.write_text(text)
+    assert run("workspace", "apply", str(file)).out.splitlines() == ["+ roles Salesperson"]
+
+
+def test_a_file_makes_a_workspace(run: Run, acme: str, folder: Path) -> None:
+    file = folder / "fresh.toml"
+    file.write_text(
+        'slug = "fresh"\n[workspace]\nhost_name = "acme.example"\n[plugins.groups]\n[[groups]]\nname = "VIP"\n'
+    )
+    one_line(run("workspace", "plan", str(file)), "there is no workspace 'fresh'")
+    one_line(run("workspace", "apply", str(file)), "there is no workspace 'fresh'")
+    one_line(run("workspace", "apply", str(file), "--create"), "host name 'acme.example' is in use")
+    assert "fresh" not in run("workspace", "list").out
+    made = run("workspace", "apply", str(file), "-w", "fresher", "--create")
+    assert made.out.splitlines() == ["+ plugins groups", "+ groups VIP"]
+    assert run("workspace", "erase", "fresher", "--yes").status == 0
+
+
+def test_the_faults_of_a_file_are_told_line_by_line(
+    run: Run, acme: str, folder: Path, monkeypatch: pytest.MonkeyPatch, typed: Callable[[str], None]
+) -> None:
+    file = folder / "bad.toml"
+    file.write_text('slug = "acme"\n[[roles]]\nname = "X"\ncolour = 1\nabilities = 3\n')
+    result = run("workspace", "plan", str(file))
+    assert (result.status, result.out) == (1, "")
+    assert result.err == (
+        'bad.toml: roles "X".colour: a Role has no such field\n'
+        'bad.toml: roles "X".abilities: 3 is not a valid abilities\n'
+        "error: bad.toml cannot be applied: it has 2 faults\n"
+    )
+    file.write_text('slug = "acme"\n[[roles]]\nname = "X"\ncolour = 1\n')
+    one_line(run("workspace", "plan", str(file)), 'roles "X".colour: a Role has no such field')
+    file.write_text("roles = []\n")
+    one_line(run("workspace", "plan", str(file)), "does not say for which workspace it is")
+    file.write_text("roles = ")
+    one_line(run("workspace", "plan", str(file)), "the file is not valid TOML")
+    one_line(run("workspace", "plan", str(folder / "none.toml")), "No such file")
+    typed('slug = "acme"\ncolours = []\n')
+    one_line(run("workspace", "plan", "-"), "colours: no record type of this feature set")
+
+
 # Settings
 
 

@@ -23,7 +23,7 @@ from tests.serving import Demo
 pytest_plugins = ("tests.demo_fixture",)
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/getting-started.md", "docs/frontend.md")
+PAGES = ("README.md", "docs/getting-started.md", "docs/frontend.md", "docs/workspace-file.md")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
 

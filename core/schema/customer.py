@@ -222,6 +222,7 @@ CUSTOMER = RecordType(
         "lookup",
     ),
     labels={"vi": "Khách hàng", "en": "Customer"},
+    known_by=("code",),
 )
 
 CUSTOMER_VIEWER = RecordType(

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -40,6 +40,8 @@ LONGEST_PAUSE = 0.25
 NOBODY = UUID(int=0)
 _STILL_RUNS = "the first request with this idempotency key still runs"
 _TURNS: WeakValueDictionary[Any, asyncio.Lock] = WeakValueDictionary()
+
+Answer = TypeVar("Answer")
 
 #: Opens a transaction on a connection of the workspace; used as `async with begin() as connection`.
 Begin = Callable[[], Any]
@@ -96,7 +98,7 @@ class Mutator:
                     )
 
             async with _turn(running, given.get("idempotencyKey")):
-                done = await _repeated(once)
+                done = await repeated(once)
         except asyncpg.IntegrityConstraintViolationError as error:
             return await self._refuse(executor, running, error, definition, details, info, path)
         except Exception as error:  # noqa: BLE001 - the executor tells the caller's faults from ours
@@ -235,7 +237,7 @@ class Mutator:
         return orjson.dumps(completed)
 
 
-async def _repeated(once: Callable[[], Awaitable[Any]]) -> Any:
+async def repeated(once: Callable[[], Awaitable[Answer]]) -> Answer:
     """Do something again where another transaction was quicker, or until another process has done it."""
     attempt, until, pause = 1, time.monotonic() + PATIENCE, PAUSE
     while True:

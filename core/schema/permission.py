@@ -92,6 +92,7 @@ USER = RecordType(
     ),
     invariant=NoMightierUser(),
     labels={"vi": "Người dùng", "en": "User"},
+    known_by=("login",),
     ability="users",
 )
 
@@ -120,6 +121,7 @@ TEAM = RecordType(
     ),
     invariant=NoWiderSight(),
     labels={"vi": "Nhóm làm việc", "en": "Team"},
+    known_by=("name",),
 )
 
 TEAM_MEMBER = RecordType(
@@ -183,6 +185,9 @@ ROLE = RecordType(
     ),
     invariant=NoMoreThanOneself(),
     labels={"vi": "Vai trò", "en": "Role"},
+    known_by=("name",),
+    configuration=True,
+    parts=("grants", "fieldRules"),
     ability="roles",
 )
 
@@ -259,6 +264,7 @@ PERMISSION_GRANT = RecordType(
     default_order=(("recordType", False), ("action", False)),
     invariant=NoMoreThanOneself("roleId"),
     labels={"vi": "Quyền", "en": "Permission"},
+    known_by=("recordType", "action"),
     ability="roles",
 )
 
@@ -296,5 +302,6 @@ FIELD_RULE = RecordType(
     default_order=(("recordType", False), ("field", False)),
     invariant=NoMoreThanOneself("roleId"),
     labels={"vi": "Quy tắc trường", "en": "Field rule"},
+    known_by=("recordType", "field"),
     ability="roles",
 )

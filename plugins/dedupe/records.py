@@ -91,6 +91,8 @@ CRITERION = RecordType(
     ),
     AUDITORS,
     ability=ABILITY,
+    known_by=("fields",),
+    configuration=True,
     labels={"vi": "Tiêu chí trùng lặp", "en": "Duplicate criterion"},
 )
 

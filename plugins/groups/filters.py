@@ -83,4 +83,6 @@ def _distinct(ids: Sequence[str]) -> list[UUID | None]:
     return list(dict.fromkeys(uuid_or_none(i) for i in ids))
 
 
-GROUPS = Filter("groups", "Condition on the groups the customer is in.", CustomerGroupsFilter, predicate)
+GROUPS = Filter(
+    "groups", "Condition on the groups the customer is in.", CustomerGroupsFilter, predicate, refers="Group"
+)

@@ -59,6 +59,8 @@ GROUP = RecordType(
         *AUDITORS,
     ),
     labels={"vi": "Nhóm khách hàng", "en": "Group"},
+    known_by=("family", "name"),
+    configuration=True,
 )
 
 GROUP_MEMBER = RecordType(

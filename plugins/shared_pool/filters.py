@@ -71,4 +71,4 @@ def _ids(values: Sequence[str]) -> list[UUID | None]:
     return [uuid_or_none(v) for v in values]
 
 
-POOL = Filter("pool", "Condition on the pools the customer is in.", CustomerPoolFilter, predicate)
+POOL = Filter("pool", "Condition on the pools the customer is in.", CustomerPoolFilter, predicate, refers="Pool")

@@ -130,6 +130,9 @@ POOL = RecordType(
     ),
     actions=("read", "create", "update", "delete", "restore", "claim"),
     labels={"vi": "Kho khách hàng chung", "en": "Pool"},
+    known_by=("name",),
+    configuration=True,
+    parts=("teams",),
 )
 
 _OF_POOL = ToOne("pool", "Pool", "The pool.", required=True, labels={"vi": "Kho", "en": "Pool"})

@@ -90,6 +90,8 @@ TIER = RecordType(
     ),
     default_order=(("rank", True),),
     labels={"vi": "Hạng khách hàng", "en": "Tier"},
+    known_by=("name",),
+    configuration=True,
 )
 
 TIER_MEMBER = RecordType(
