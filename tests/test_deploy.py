@@ -47,6 +47,17 @@ def test_settings_exist(file: Path) -> None:
     assert {name.lower() for name in names - {"CONFIG"}} <= Settings.model_fields.keys()
 
 
+@pytest.mark.parametrize("page", ["docs/scaling.md", "deploy/README.md", "examples/typescript/README.md"])
+def test_pages_lead_somewhere_and_name_what_is_there(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        assert "://" in link or ((ROOT / page).parent / link).exists(), link
+    assert {name.lower() for name in re.findall(r"\bCRM_([A-Z_]+)\b", text)} <= Settings.model_fields.keys()
+    makefile = (ROOT / "Makefile").read_text()
+    assert all(f"\n{target}:" in makefile for target in re.findall(r"`make ([a-z-]+)", text))
+    assert set(re.findall(r"(?m)(?:^|`)crm ([a-z]+)", text)) <= commands()
+
+
 def test_commands_exist() -> None:
     started = re.findall(r"^ExecStart=\S+/bin/crm (\w+)", "".join(u.read_text() for u in UNITS), re.MULTILINE)
     composed = re.findall(r"^\s+command: \[(\w+)", COMPOSE, re.MULTILINE)
