@@ -13,7 +13,7 @@ from core import manifest
 from core.check.loaded import Loaded, Loader, importable
 from core.check.rule import Fault, Place, Rule, Stage
 from core.check.source import Source, plugins_in
-from core.check.table import CAUSES, LOADS, RULES, VALID
+from core.check.table import LOADS, RULES, VALID
 from core.check.trial import Trial, try_out
 from core.check.workshop import Workshop
 from core.contributions import reason
@@ -101,11 +101,10 @@ def check(
 
 
 def _check(source: Source, report: Report, rules: Sequence[Rule], loader: Loader, workshop: Workshop) -> None:
-    faults = [Found(VALID, fault) for fault in VALID.find(source)]
-    if faults:
+    if faults := list(VALID.find(source)):
         report.stopped = "without a valid manifest nothing else can be told"
-        report.found += [f for f in faults if VALID in rules]
-        report.rules += [rule for rule in rules if rule is VALID]
+        if VALID in rules:
+            _tell(report, VALID, faults)
         return
     report.name, report.version = source.manifest.name, source.manifest.version
     _run(Stage.SOURCE, source, report, rules)
@@ -114,7 +113,9 @@ def _check(source: Source, report: Report, rules: Sequence[Rule], loader: Loader
     try:
         loaded = loader.load(source)
     except (Exception, SystemExit) as error:  # noqa: BLE001 whatever a plugin raises, it is a fault of its
-        _stop(report, rules, reason(error))
+        report.stopped = f"it cannot be loaded: {reason(error).removeprefix('it cannot be loaded: ')}"
+        if LOADS in rules:
+            _tell(report, LOADS, [Fault(report.stopped)])
         return
     _run(Stage.LOADED, loaded, report, rules)
     if not any(rule.stage is Stage.TRIED for rule in rules):
@@ -131,17 +132,14 @@ def _check(source: Source, report: Report, rules: Sequence[Rule], loader: Loader
 def _run(stage: Stage, subject: Source | Loaded | Trial, report: Report, rules: Sequence[Rule]) -> None:
     for rule in rules:
         if rule.stage is stage:
-            report.rules.append(rule)
-            report.found += [Found(rule, f) for f in dict.fromkeys(rule.find(subject)) if not _allowed(rule, f.place)]
+            _tell(report, rule, rule.find(subject))
 
 
-def _stop(report: Report, rules: Sequence[Rule], why: str) -> None:
-    """The plugin cannot be loaded: a fault, unless what was found in its files is the likely cause."""
-    report.stopped = f"it cannot be loaded: {why.removeprefix('it cannot be loaded: ')}"
-    if LOADS in rules:
-        report.rules.append(LOADS)
-        if not any(found.rule.code.startswith(CAUSES) for found in report.found):
-            report.found.append(Found(LOADS, Fault(report.stopped)))
+def _tell(report: Report, rule: Rule, faults: Iterable[Fault]) -> None:
+    """Add what a rule found, unless that only follows from what was found already or is let through."""
+    report.rules.append(rule)
+    if not (rule.follows and any(found.rule.code.startswith(rule.follows) for found in report.found)):
+        report.found += [Found(rule, f) for f in dict.fromkeys(faults) if not _allowed(rule, f.place)]
 
 
 def _allowed(rule: Rule, place: Place | None) -> bool:

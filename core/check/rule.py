@@ -38,12 +38,16 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A small rule under a stable code. `find` looks at what its stage has: a Source, a Loaded or a Trial."""
+    """A small rule under a stable code. `find` looks at what its stage has: a Source, a Loaded or a Trial.
+
+    What it finds is not told where a rule of `follows` (codes or their beginnings) found something: it only follows.
+    """
 
     code: str
     sentence: str
     stage: Stage
     find: Callable[[Any], Iterator[Fault]]
+    follows: tuple[str, ...] = ()
 
     @property
     def docs(self) -> str:

@@ -22,9 +22,9 @@ SOURCE, LOADED, TRIED = Stage.SOURCE, Stage.LOADED, Stage.TRIED
 
 #: Without a valid manifest nothing else can be told, and whoever cannot be loaded cannot be looked at further.
 VALID = Rule("P101", "The manifest is there, complete and valid.", SOURCE, package.manifest_valid)
-LOADS = Rule("P901", "The plugin can be loaded.", LOADED, lambda _: iter(()))
-#: What may be why a plugin cannot be loaded.
-CAUSES = ("P105", "P201", "P202", "P203", "P3", "P6", "P7")
+LOADS = Rule(
+    "P901", "The plugin can be loaded.", LOADED, lambda _: iter(()), ("P105", "P201", "P202", "P203", "P3", "P6", "P7")
+)
 
 RULES = (
     VALID,
@@ -57,7 +57,7 @@ RULES = (
     Rule("P603", "Unknown settings are refused.", LOADED, settings.unknown_refused),
     Rule("P701", "Migrations are named after the plugin.", SOURCE, migrations.named),
     Rule("P702", "Migrations can be taken back, or say why not.", SOURCE, migrations.reversible),
-    Rule("P703", "Migrations taken back leave the schema as it was.", TRIED, lifecycle.reversed_whole),
+    Rule("P703", "Migrations taken back leave the schema as it was.", TRIED, lifecycle.reversed_whole, ("P702",)),
     Rule("P801", "Every table is a record type's, or internal with a reason.", TRIED, lifecycle.tables_known),
     Rule("P802", "What is read of governed records comes through policy.", SOURCE, access.read_by_policy),
     Rule("P803", "Core's tables are written by change sets only.", SOURCE, access.written_by_changes),

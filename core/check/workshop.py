@@ -33,7 +33,7 @@ class Workshop:
         self._stack = AsyncExitStack()
         self._database: Database | None = None
         self._workspace: Workspace | None = None
-        self._features: dict[int, Features] = {}
+        self._features: Features | None = None
         self._numbers = itertools.count(1)
 
     def __enter__(self) -> Self:
@@ -58,11 +58,14 @@ class Workshop:
 
     async def features(self, registry: PluginRegistry) -> Features:
         """The feature sets of workspaces with these plugins installed."""
-        if id(registry) not in self._features:
+        if self._features is None or self._features.registry is not registry:
+            if self._features is not None:
+                # Else it would go on following what happens in the workspace.
+                await self._features.close()
             database = await self.database()
-            self._features[id(registry)] = features = Features(database, database.settings, registry)
-            self._stack.push_async_callback(features.close)
-        return self._features[id(registry)]
+            self._features = Features(database, database.settings, registry)
+            self._stack.push_async_callback(self._features.close)
+        return self._features
 
     async def workspace(self, features: Features) -> Workspace:
         """A workspace with core's tables, the default roles, one customer and no plugin."""
