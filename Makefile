@@ -49,8 +49,11 @@ bench: install ## Measure reads against hand-written SQL and PostGraphile; takes
 bench-full: install ## Measure everything there is a benchmark for, on large bases; takes an hour
 	$(BIN)/python -m bench.reads --customers 200000 --seconds 4 --rounds 4 --who all,team,shared --peers
 	$(BIN)/python -m bench.growth --plots
+	$(BIN)/python -m bench.writes
 	$(BIN)/python -m bench.start --sets 200
 	$(BIN)/python -m bench.workspaces
+	$(BIN)/python -m bench.processes
+	$(BIN)/python -m bench.hotpath
 
 kills: install ## Kill one of two servers and two workers every 20 s for SECONDS under load; nothing may be lost
 	$(BIN)/python -m tests.nodes --seconds $(SECONDS)

@@ -37,15 +37,18 @@ def pinned(core: int, command: list[str]) -> list[str]:
 
 
 class Server:
-    """A server process, pinned to the first core, and its address."""
+    """A server process, pinned to the first core unless told otherwise, and its address."""
 
-    def __init__(self, name: str, command: list[str], port: int, env: dict[str, str]) -> None:
+    def __init__(self, name: str, command: list[str], port: int, env: dict[str, str], *, pin: bool = True) -> None:
         self.name = name
         self.port = port
         self.url = f"http://127.0.0.1:{port}/graphql"
         self.log = tempfile.NamedTemporaryFile("w+", suffix=f".{name}.log")  # noqa: SIM115 - lives as long as we do
         self.process = subprocess.Popen(
-            pinned(0, command), env={**os.environ, **env}, stdout=self.log, stderr=subprocess.STDOUT
+            pinned(0, command) if pin else command,
+            env={**os.environ, **env},
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
         )
 
     def wait(self, seconds: float = 1800, every: float = 0.2) -> None:
@@ -144,15 +147,19 @@ class Sample:
     p99: float
 
 
-def load(server: Server, bodies: list[bytes], authorization: str, connections: int, seconds: int) -> Sample:
+def load(
+    server: Server, bodies: list[bytes], authorization: str, connections: int, seconds: int, *, pin: bool = True
+) -> Sample:
     """Put the bodies to a server in turn, from so many connections, for so many seconds; exits on an error."""
     with tempfile.TemporaryDirectory() as folder:
         asked, result = Path(folder) / "bodies", Path(folder) / "result"
         asked.write_bytes(b"\n".join(bodies) + b"\n")
         env = {"BODIES": str(asked), "RESULT": str(result), "AUTHORIZATION": authorization}
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(ROOT / "load.lua")]
+        command = [*command, server.url]
         before = server.cpu()
-        subprocess.run(pinned(1, [*command, server.url]), env={**os.environ, **env}, check=True, capture_output=True)
+        command = pinned(1, command) if pin else command
+        subprocess.run(command, env={**os.environ, **env}, check=True, capture_output=True)
         used = server.cpu() - before
         found = json.loads(result.read_text())
     if found["errors"]:
