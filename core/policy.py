@@ -32,6 +32,9 @@ ACTOR = from_context("actor", lambda c: c.actor.user_id)
 TEAMS = from_context("teams", lambda c: c.actor.team_ids)
 MATES = from_context("mates", lambda c: c.actor.mate_ids)
 
+#: What every viewer may do, as far as a role of his lets him do it at all; one who may edit may update, too.
+LOOKING = ("read", "export")
+
 _MADE_HERE = object()
 
 
@@ -147,7 +150,7 @@ class Policy:
             rules.append(
                 Rule("role", f"{names} may {action} {reach.name.lower()}", _owned(record, reach)),
             )
-            if t.viewers and reach is not Reach.ALL and action in ("read", "update"):
+            if t.viewers and reach is not Reach.ALL and action in (*LOOKING, "update"):
                 rules.append(Rule("viewer", "the actor is a viewer", self._viewer(record, action)))
         for plugin, predicate in self._narrowings.get((t.name, action), ()):
             rules.append(Rule(f"plugin {plugin}", f"{plugin} narrows what may be seen", predicate, allows=False))
@@ -203,7 +206,7 @@ class Policy:
             Compare(link.fields["everyone"], "eq", constant(True)),
         )
         named = all_of(named, _counted(link))
-        if action != "read":
+        if action not in LOOKING:
             named = all_of(named, Compare(link.fields["canEdit"], "eq", constant(True)))
         return Related(relation, "some", named, guarded=False)
 

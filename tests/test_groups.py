@@ -352,3 +352,57 @@ async def test_a_move_leaves_groups_that_may_not_be_read(desk: Desk, regions: di
     assert await short(desk, regions) == ["North", "Young"]
     done = await desk.do(MOVE, input={"target": {"ids": [one]}, "groupIds": [], "scope": "ALL"})
     assert (done["counts"]["removed"], await short(desk, regions)) == (2, [])
+
+
+async def test_the_modes_over_mien_bac_and_15_25_tuoi_with_other_conditions(desk: Desk) -> None:
+    """The guide's example: Khu vực: Miền Bắc and Độ tuổi: 15-25, with its other conditions beside them."""
+    north = await group(desk, "Miền Bắc", family="Khu vực")
+    young = await group(desk, "15-25", family="Độ tuổi")
+    given = {
+        "Nguyễn Văn An": {"province": "Hà Nội", "birthday": "2005-03-01", "officeAddress": "12 Lê Lợi"},
+        "Trần Thị Bình": {"province": "Hà Nội", "birthday": "1980-01-01", "officeAddress": "3 Huế"},
+        "Lê Văn Chi": {"province": "Huế", "birthday": "2004-12-31", "officeAddress": "5 Lê Lợi"},
+        "Phạm Dung": {"province": "Huế", "birthday": "1970-06-06", "officeAddress": "9 Trần Phú"},
+    }
+    ids = {name: await desk.customer(name, source="example", **values) for name, values in given.items()}
+    an, binh, chi, dung = ids
+    await put(desk, ids[an], north, young)
+    await put(desk, ids[binh], north)
+    await put(desk, ids[chi], young)
+
+    async def found(mode: str, **more: Any) -> set[str]:
+        where = {"source": {"eq": "example"}, "groups": {mode: [north, young]}, **more}
+        return {c["name"] for c in (await desk.do(WHERE, where=where))["nodes"]}
+
+    assert await found("and") == {an}
+    assert await found("or") == {an, binh, chi}
+    assert await found("not") == {binh, chi, dung}
+    assert await found("none") == {dung}
+    assert await found("or", province={"eq": "Hà Nội"}) == {an, binh}
+    assert await found("or", birthday={"gte": "2000-01-01", "lte": "2010-12-31"}) == {an, chi}
+    assert await found("not", officeAddress={"contains": "le loi"}) == {chi}
+    today = {"within": {"last": {"count": 1, "unit": "DAY"}}}
+    assert await found("not", createdAt=today, province={"eq": "Huế"}) == {chi, dung}
+    assert await found("or", createdAt={"lt": "2001-01-01T00:00:00Z"}) == set()
+
+
+async def test_off_on_and_purge_leave_customers_untouched(database: Database, new_workspace: NewWorkspace) -> None:
+    workspace = await new_workspace()
+    features = Features(database, registry=PluginRegistry.discover(["plugins.groups"]))
+    await features.enable(workspace, "groups")
+    desk = Desk(database, features, workspace)
+    north, an = await group(desk, "Miền Bắc", family="Khu vực"), await desk.customer("An")
+    await put(desk, an, north)
+    where = {"groups": {"or": [north]}}
+    await features.disable(workspace, "groups")
+    hidden = await desk.ask(WHERE, where=where)
+    assert "groups" in hidden["errors"][0]["message"]
+    assert "customerGroup" not in (await features.composition(workspace)).sdl
+    await features.enable(workspace, "groups")
+    assert [c["name"] for c in (await desk.do(WHERE, where=where))["nodes"]] == ["An"]
+    tables = "select array_agg(tablename::text order by tablename) from pg_tables where schemaname = current_schema()"
+    before = await desk.fetch(tables)
+    await features.purge(workspace, "groups")
+    assert sorted(set(before) - set(await desk.fetch(tables))) == ["customer_group", "group_member"]
+    assert await desk.fetch("select count(*) from customer") == 1
+    await features.close()

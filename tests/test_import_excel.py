@@ -15,7 +15,7 @@ import pytest
 from python_calamine import CalamineWorkbook
 
 from core.actors import find_actor
-from core.context import RequestContext, Workspace
+from core.context import Actor, RequestContext, Workspace
 from core.database import Database
 from core.errors import BadInput
 from core.files import FileStore
@@ -105,9 +105,9 @@ async def user(desk: Importer, login: str) -> str:
     return made["user"]["id"]
 
 
-async def exported(desk: Importer, tmp_path: Path, **values: Any) -> Path:
+async def exported(desk: Importer, tmp_path: Path, actor: Actor | None = None, **values: Any) -> Path:
     """An export, with a name that tells nothing."""
-    made = await desk.do(EXPORT, input=values)
+    made = await desk.do(EXPORT, actor, input=values)
     assert made["userErrors"] == [], made
     job = await desk.finished(made["job"]["id"])
     assert job["status"] == "DONE", job

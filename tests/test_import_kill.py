@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -179,14 +180,12 @@ def test_an_import_whose_server_or_database_is_killed_ends_as_an_undisturbed_one
             job = watched(server, job_id, lambda job: bool(job["counts"].get("position")))
             assert job["status"] == "RUNNING", "it was killed in the middle"
             assert server.process is not None
-            if victim != "database":
-                server.process.kill()
-                server.process.wait(30)
             for pid in serving.servers(server.folder) if victim != "server" else ():
                 with suppress(psutil.NoSuchProcess):
                     psutil.Process(pid).kill()
-            if victim != "database":
-                server.serve()
+            # A server whose embedded database is gone is started anew, too.
+            server.stop(signal.SIGTERM if victim == "database" else signal.SIGKILL)
+            server.serve()
         job = watched(server, job_id, lambda job: job["status"] not in ("QUEUED", "RUNNING"))
         assert (job["status"], job["error"]) == ("DONE", None), victim
         state = server.ask(STATE, {"id": id_})["data"]["import"]

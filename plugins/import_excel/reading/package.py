@@ -63,10 +63,10 @@ def _examine(package: zipfile.ZipFile, size: int, limits: Limits) -> Findings:
     _weigh(package.infolist(), size, limits)
     if (manifest := members.get("META-INF/manifest.xml")) and b"encryption-data" in _head(package, manifest):
         raise Unreadable("encrypted")
-    kind = _kind(package, members)
     for name, member in members.items():
         if name.lower().endswith((".xml", ".rels", ".vml")):
             _prolog(package, member)
+    kind = _kind(package, members)
     findings = Findings(kind)
     if (links := members.get("_rels/.rels")) is not None and kind != "ods":
         ET.fromstring(_head(package, links))  # noqa: S314 - its prolog has no DTD
