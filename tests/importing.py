@@ -14,16 +14,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import orjson
 import xlsxwriter
 
-from core.context import Actor, RequestContext, Workspace
+from core.context import Actor, Workspace
 from core.database import Database
 from core.features import Features
 from core.files import FileStore, Upload
 from core.plugins import PluginRegistry
-from core.schema.execute import run
-from core.schema.mutate import Mutator
 from core.settings import Settings
 from core.worker import Worker
 from plugins.import_excel import work
@@ -47,21 +44,6 @@ JOB = "query($id: ID!) { job(id: $id) { status error result counts progress } }"
 @dataclass
 class Importer(Desk):
     """Uploads, previews and imports, as the system unless another actor is given."""
-
-    async def ask(self, query: str, actor: Actor | None = None, **variables: Any) -> dict[str, Any]:
-        context = RequestContext(
-            self.workspace, actor or self.system, locale="en", extra={"files": FileStore(self.database.settings)}
-        )
-        pool = self.database.pool(self.workspace)
-        answer = await run(
-            await self.features.composition(self.workspace),
-            context,
-            lambda text, values: pool.fetchval(text, *values),
-            query,
-            variables,
-            mutate=Mutator(lambda: self.database.transaction(self.workspace)),
-        )
-        return orjson.loads(answer.body)
 
     async def upload(self, path: Path, actor: Actor | None = None) -> dict[str, Any]:
         """Upload a file; the payload."""

@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from core.attempt import Attempts, Order
 from core.context import Workspace
 from core.database import Database
 from core.features import Features
@@ -19,6 +18,7 @@ from core.grants import Access, Grants, Reach, RoleGrants
 from core.jobs import enqueue, job_types
 from core.plugins import PluginRegistry
 from core.schedule import next_due
+from core.testing.jobs import JobRunner
 from tests.conftest import NewWorkspace
 from tests.switching import CUSTOMERS, Desk, actor
 
@@ -105,13 +105,9 @@ async def give(desk: Desk, tier_id: str | None, *ids: str, pin: bool = False) ->
 
 async def work(desk: Desk) -> int:
     """Do the jobs that wait; returns how many there were."""
-    attempts = Attempts(desk.database, desk.features, 10.0)
-    rows = await desk.database.pool(desk.workspace).fetch("select id from job where status = 'QUEUED' order by id")
-    for row in rows:
-        assert await attempts.make(Order(desk.workspace, row["id"], None)) is None
-    failed = await desk.fetch("select string_agg(error, ',') from job where status <> 'DONE'")
-    assert failed is None
-    return len(rows)
+    done = await JobRunner(desk.database, desk.features, desk.workspace).run_all()
+    assert [job.error for job in done if job.status != "DONE"] == []
+    return len(done)
 
 
 # Tiers: name, rank, benefits (discount percent, free JSON), auto on/off, a rule (CustomerWhere)
