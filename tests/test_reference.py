@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,20 @@ def test_a_public_name_is_explained_and_has_its_place(name: str) -> None:
     assert reference.documented(name), f"nothing is said of {name}: a docstring, or a #: comment before it"
     groups = [title for title, _, _ in reference.GROUPS if name in reference.names_of(title)]
     assert len(groups) == 1, f"{name} of {reference.homes()[name][0]} is in no group of scripts/reference.py"
+
+
+@pytest.mark.parametrize("page", sorted(p.name for p in reference.DOCS.glob("*.md")))
+def test_the_links_of_a_page_lead_to_files_and_headings(page: str) -> None:
+    file = reference.DOCS / page
+    for link in re.findall(r"\]\(([^)\s]+)\)", file.read_text(encoding="utf-8")):
+        path, _, anchor = link.partition("#")
+        target = file.parent / path if path else file
+        assert "://" in link or target.exists(), f"{page}: {link}"
+        if anchor and "://" not in link:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^a-z0-9_ -]", "", h.lower()).replace(" ", "-") for h in headings}, (
+                f"{page}: {link}"
+            )
 
 
 # The plugin that implements every hook
