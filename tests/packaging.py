@@ -22,18 +22,18 @@ def build_wheel(folder: Path) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     # The tools of this environment: what a wheel is built with is not what is tried here.
-    run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", ".", "source"], folder)
+    run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", ".", "./source"], folder
+    )
     (wheel,) = folder.glob("headless_crm-*.whl")
     return wheel
 
 
 def environment(wheel: Path, **more: str) -> dict[str, str]:
     """Variables of somebody new, for whom `pip install headless-crm` finds the wheel."""
-    constraints = wheel.parent / "constraints.txt"
-    constraints.write_text(f"headless-crm @ {wheel.as_uri()}\n")
-    kept = {k: os.environ[k] for k in ("HOME", "LANG", "PATH") if k in os.environ}
-    pip = {k: v for k, v in os.environ.items() if k.startswith("PIP_")}
-    return {**kept, **pip, "PIP_CONSTRAINT": str(constraints), "NO_COLOR": "1", **more}
+    kept = {k: v for k, v in os.environ.items() if k in ("HOME", "LANG", "PATH") or k.startswith("PIP_")}
+    links = f"{wheel.parent} {kept.get('PIP_FIND_LINKS', '')}".strip()
+    return {**kept, "PIP_FIND_LINKS": links, "NO_COLOR": "1", **more}
 
 
 def project_files(project: Path) -> dict[str, str]:

@@ -23,6 +23,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     printed = run([str(Path(sys.executable).with_name("crm")), "plugin", "new", "gift_cards"], folder)
     assert printed.startswith("crm-gift-cards is a plugin that works")
     assert [file.name for file in folder.iterdir()] == ["crm-gift-cards"]
+    assert not list(folder.rglob("__pycache__"))
     return folder / "crm-gift-cards"
 
 

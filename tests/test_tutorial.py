@@ -49,6 +49,7 @@ def test_every_command_works_in_an_empty_environment(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     program = script(PAGE, tmp_path / "staging").replace("127.0.0.1:8000", f"127.0.0.1:{port}")
     printed = run(program, tmp_path / "empty", environment(wheel, CRM_PORT=str(port)))
+    (tmp_path / "printed.txt").write_text(printed)
     answers = [json.loads(line) for line in printed.splitlines() if line.startswith('{"data"')]
     assert answers[-1] == json.loads(list(steps(PAGE))[-1].text)
     assert re.search(r"^loyalty 0\.1\.0: no fault, \d+ rules", printed, re.MULTILINE)

@@ -82,11 +82,13 @@ def _templates(folder: Traversable, inside: PurePosixPath) -> Iterator[tuple[Pur
 def _demand_fits(names: Names, place: Path) -> None:
     """Raise PluginError unless the plugin composes with the core and everything that is installed."""
     packages = [entry.value for entry in metadata.entry_points(group=GROUP)]
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     sys.path.insert(0, str(place))
     try:
         together = _left_out([*packages, names.package])
     finally:
         sys.path.remove(str(place))
+        sys.dont_write_bytecode = writes
     # Of two that claim one name the second is left out, whichever that is.
     alone = _left_out(packages) if together else {}
     for other, reason in together.items():

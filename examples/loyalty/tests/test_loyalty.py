@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
@@ -85,6 +86,14 @@ async def test_nobody_spends_more_than_he_has(shop: Sandbox, admin: Client) -> N
     assert error["message"] == "The customer has only 10 points"
     assert error["params"] == {"customerId": an, "balance": 10}
     assert await points(admin, an) == 10
+
+
+async def test_two_tills_cannot_spend_the_same_points(shop: Sandbox, admin: Client) -> None:
+    an = await shop.customer("An")
+    await admin.do(AWARD, id=an, points=10)
+    answers = await asyncio.gather(*(admin.ask(REDEEM, id=an, points=10) for _ in range(4)))
+    assert sorted(answer.codes for answer in answers) == [[], *[["LOYALTY_TOO_FEW_POINTS"]] * 3]
+    assert await points(admin, an) == 0
 
 
 async def test_nobody_has_more_than_the_workspace_allows(workspace) -> None:
