@@ -19,6 +19,7 @@ from core.commands import (
     plugin,
     schema,
     serve,
+    upgrade,
     user,
     worker,
     workspace,
@@ -37,6 +38,7 @@ app.command()(demo.demo)
 app.command()(serve.serve)
 app.command()(worker.worker)
 app.command()(migrate.migrate)
+app.command()(upgrade.upgrade)
 app.command()(doctor.doctor)
 for command in (workspacefile.plan, workspacefile.apply, workspacefile.export):
     workspace.app.command()(command)

@@ -91,9 +91,10 @@ class Database:
 
     def pool(self, workspace: Workspace) -> Pool:
         """The workspace's pool; nothing is opened before its first use."""
-        pool = self._pools.get(workspace.role)
+        key = _key(workspace)
+        pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[workspace.role] = self._make_pool(workspace)
+            pool = self._pools[key] = self._make_pool(workspace)
         return pool
 
     @asynccontextmanager
@@ -141,8 +142,8 @@ class Database:
         return bind(self.pool(workspace))
 
     async def forget(self, workspace: Workspace) -> None:
-        """Close the workspace's pool, as when it has been erased."""
-        pool = self._pools.pop(workspace.role, None)
+        """Close the workspace's pool, as when it has been erased or lives elsewhere now."""
+        pool = self._pools.pop(_key(workspace), None)
         if pool is not None:
             await pool.close()
         if self.replica is not None:
@@ -224,6 +225,11 @@ async def _demand(connection: Connection, settings: dict[str, str]) -> None:
     asked = [settings[name] for name in ("role", "search_path") if name in settings]
     if asked and asked != await connection.fetchval("select array[current_user, current_setting('search_path')]"):
         raise DatabaseError("a pooler before the database drops role and search_path: connect to PostgreSQL itself")
+
+
+def _key(workspace: Workspace) -> str:
+    """What a pool belongs to: a role in a database."""
+    return f"{workspace.role} {workspace.database_url}" if workspace.database_url else workspace.role
 
 
 async def set_codecs(connection: Connection) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
@@ -160,7 +160,7 @@ class Features:
     async def composed(self, workspace: Workspace) -> Composed:
         """The composition with what came with it: who was left out and why, abilities, jobs."""
         entry = self._entries.get(workspace.slug)
-        if entry is None or entry.workspace.id != workspace.id:
+        if entry is None or entry.workspace != workspace:
             entry = self._entries[workspace.slug] = _Entry(workspace)
         if entry.composed is None:
             await asyncio.shield(self._follow(entry))
@@ -221,8 +221,11 @@ class Features:
             known = []
             if await connection.fetchval("select to_regclass('feature') is not null"):
                 known = [row["plugin"] for row in await connection.fetch("select plugin from feature")]
-        plugins = [p for p in self.registry.plugins.values() if p.name in known]
-        return [APP_CONFIG, *(p.app for p in plugins if p.app)]
+        return self.apps_of(known)
+
+    def apps_of(self, plugins: Collection[str]) -> list[AppConfig]:
+        """Core's Piccolo app and those of plugins, as far as they are installed."""
+        return [APP_CONFIG, *(p.app for p in self.registry.plugins.values() if p.app and p.name in plugins)]
 
     async def built(self, feature_set: FeatureSet) -> Composed:
         """A feature set, composed in a thread unless it is there already."""

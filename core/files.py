@@ -125,7 +125,7 @@ class FileStore:
         return urlsafe_b64encode(hmac.digest(self._key, said, "sha256")).decode().rstrip("=")
 
     def sweep_drafts(self) -> int:
-        """Remove drafts that nobody has written to for a day; returns how many."""
+        """Remove drafts, files and folders, that nobody has written to for a day; returns how many."""
         return _sweep((self.settings.files / _DRAFTS).glob("*"))
 
 
@@ -318,7 +318,10 @@ def _sweep(paths: Iterator[Path]) -> int:
     for path in paths:
         with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > ORPHANED_SECONDS:
-                path.unlink()
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
                 swept += 1
     return swept
 

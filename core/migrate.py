@@ -11,7 +11,7 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.apps.migrations.tables import Migration
@@ -19,9 +19,10 @@ from piccolo.conf.apps import AppConfig
 
 from core.context import Workspace
 from core.database import Database
-from core.engine import ENGINE
+from core.engine import ENGINE, bind
 from core.errors import CrmError, MigrationError
 from core.log import logger
+from core.pool import Connection, Pool
 from core.sql import literal
 
 LOG = logger("crm.migrate")
@@ -74,6 +75,37 @@ async def migrate_workspace(database: Database, workspace: Workspace, apps: Sequ
     if applied:
         LOG.info("workspace_migrated", workspace=workspace.slug, migrations=applied, seconds=round(seconds, 3))
     return MigrationReport(workspace.slug, tuple(applied), seconds)
+
+
+async def replay(connection: Connection, workspace: Workspace, steps: Sequence[Step]) -> None:
+    """Apply exactly these migrations, in this order, on a connection that is in an empty workspace.
+
+    Raises MigrationError for one that fails.
+    """
+    async with _alone(here(connection), workspace):
+        for step in steps:
+            await _run(step, workspace, backwards=False)
+
+
+def here(connection: Connection) -> Database:
+    """Stands in for the database where migrations are to run on a connection that is in use."""
+    return cast("Database", _Here(connection))
+
+
+class _Here:
+    """A database, and its pool, of one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def bind(self, _workspace: Workspace) -> contextlib.AbstractContextManager[None]:
+        return bind(cast("Pool", self))
+
+    async def acquire(self) -> Connection:
+        return self._connection
+
+    def release(self, _connection: Connection) -> None:
+        """The connection is not ours to give back."""
 
 
 async def migrate_all(

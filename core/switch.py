@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from piccolo.conf.apps import AppConfig
@@ -22,18 +22,16 @@ from core.changes import ChangeSet, Target
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.contributions import Composed, FeatureSet
 from core.customrules import CHANNEL
-from core.engine import bind
 from core.errors import MigrationError, PluginError, PluginFailed, Refused, UserError
 from core.grants import SYSTEM
 from core.log import logger
 from core.messages import text
 from core.piccolo_app import APP_CONFIG
 from core.plugins import Plugin
-from core.pool import Connection, Pool
+from core.pool import Connection
 from core.predicate import Compare, constant
 
 if TYPE_CHECKING:
-    from core.database import Database
     from core.features import Features
 
 LOG = logger("crm.features")
@@ -192,7 +190,7 @@ class Switch:
         backwards: bool = False,
     ) -> None:
         """Migrate, or take the migrations of one app back. Raises PluginFailed naming the plugin and the reason."""
-        here = cast("Database", _Here(connection))
+        here = migrate.here(connection)
         try:
             if backwards:
                 await migrate.purge_app(here, context.workspace, apps[0])
@@ -265,22 +263,6 @@ class Switch:
     @staticmethod
     async def _notify(connection: Connection, context: RequestContext) -> None:
         await connection.execute("select pg_notify($1, $2)", CHANNEL, context.workspace.slug)
-
-
-class _Here:
-    """Stands in for the database and its pool where a migration is to run on a connection that is in use."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def bind(self, _workspace: Workspace) -> AbstractContextManager[None]:
-        return bind(cast("Pool", self))
-
-    async def acquire(self) -> Connection:
-        return self._connection
-
-    def release(self, _connection: Connection) -> None:
-        """The connection is not ours to give back."""
 
 
 def _refused(context: RequestContext, field: str, key: str, code: str, **params: Any) -> Refused:

@@ -6,9 +6,11 @@ import asyncio
 import re
 import shutil
 import zoneinfo
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, replace
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import astuple, dataclass, replace
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from uuid_utils.compat import uuid7
@@ -29,6 +31,14 @@ COLUMNS = """
     id, slug, schema_name as schema, role_name as role, database_url, hostname,
     time_zone, locale, currency, country
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """A workspace that was: `actors` are the ids of its users and API keys."""
+
+    workspace: Workspace
+    actors: tuple[UUID, ...] = ()
 
 
 class Workspaces:
@@ -56,31 +66,38 @@ class Workspaces:
         Raises BadInput for a slug, time zone, currency or country that cannot be, or a slug or host name in
         use; DatabaseError where the login may not create roles or schemas.
         """
-        _check(slug, time_zone, locale, currency, country)
-        id_ = uuid7()
-        # Roles belong to the whole server: the end of the id keeps two databases on it apart.
-        workspace = Workspace(
-            id=id_,
-            slug=slug,
-            schema=f"ws_{slug}",
-            role=f"ws_{slug}_{id_.hex[-8:]}",
-            database_url=database_url,
-            hostname=hostname,
+        workspace = fresh(
+            slug,
             time_zone=time_zone,
             locale=locale,
             currency=currency,
             country=country,
+            hostname=hostname,
+            database_url=database_url,
         )
-        if database_url is not None:
-            await self._database.prepare(database_url)
+        async with self.founding(workspace) as connection:
+            await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
+            await build(connection, workspace)
+        return workspace
+
+    @asynccontextmanager
+    async def founding(self, workspace: Workspace) -> AsyncIterator[Connection]:
+        """Register a workspace that the block builds and fills: at its end both are there, or neither.
+
+        Yields a connection with the deployment's login in the database it is to live in, inside a transaction; nobody
+        sees any of it before the end, and a process that is killed leaves nothing. Raises BadInput for a slug or host
+        name in use.
+        """
+        url = workspace.database_url
+        if url is not None:
+            await self._database.prepare(url)
         async with self._database.admin() as registry, registry.transaction():
             await self._register(registry, workspace)
-            if database_url is None:
-                await _build(registry, workspace)
+            if url is None:
+                yield registry
             else:
-                async with self._database.admin_at(database_url) as other, other.transaction():
-                    await _build(other, workspace)
-        return workspace
+                async with self._database.admin_at(url) as other, other.transaction():
+                    yield other
 
     async def list(self) -> Sequence[Workspace]:
         """All workspaces by slug."""
@@ -125,22 +142,36 @@ class Workspaces:
         """The workspace a host name belongs to."""
         return await self._find("hostname", hostname)
 
-    async def erase(self, slug: str) -> None:
-        """Drop a workspace with everything in it, its files too, for good. Raises NotFound."""
+    async def relocate(self, workspace: Workspace, database_url: str | None) -> None:
+        """Register that a workspace lives in another database now; None is the deployment's own."""
+        async with self._database.admin() as registry, registry.transaction():
+            await registry.execute(
+                "update crm.workspace set database_url = $2 where id = $1", workspace.id, database_url
+            )
+            await registry.execute("select pg_notify($1, $2)", CHANNEL, workspace.slug)
+
+    async def erase(self, slug: str) -> Erased:
+        """Drop a workspace with everything in it and all that tells of it elsewhere, its files too, for good.
+
+        Raises NotFound. `traces.look` says whether anything is left.
+        """
         workspace = await self.get(slug)
         await self._database.forget(workspace)
         async with self._database.admin() as registry, registry.transaction():
             await registry.execute("delete from crm.workspace where id = $1", workspace.id)
             await registry.execute("select pg_notify($1, $2)", CHANNEL, slug)
             if workspace.database_url is None:
-                await _demolish(registry, workspace)
+                actors = await demolish(registry, workspace)
             else:
                 async with self._database.admin_at(workspace.database_url) as other, other.transaction():
-                    await _demolish(other, workspace)
+                    actors = await demolish(other, workspace)
+            await registry.execute("delete from crm.allowance where key = any($1::uuid[]::text[])", actors)
+            await unqueue(registry, workspace)
         files = folder_of(self._database.settings, workspace)
         await asyncio.to_thread(shutil.rmtree, files, ignore_errors=True)
         if files.exists():
             LOG.error("files_left", workspace=slug, folder=str(files))
+        return Erased(workspace, tuple(actors))
 
     async def _find(self, column: str, value: str) -> Workspace | None:
         async with self._database.admin() as connection:
@@ -164,16 +195,35 @@ class Workspaces:
         await connection.execute("select pg_notify($1, $2)", CHANNEL, workspace.slug)
 
 
-async def _build(connection: Connection, workspace: Workspace) -> None:
+def fresh(
+    slug: str,
+    *,
+    time_zone: str = "Asia/Ho_Chi_Minh",
+    locale: str = "vi",
+    currency: str = "VND",
+    country: str = "VN",
+    hostname: str | None = None,
+    database_url: str | None = None,
+) -> Workspace:
+    """A workspace that is yet to be made, with an id, a schema and a role of its own. Raises BadInput."""
+    _check(slug, time_zone, locale, currency, country)
+    id_ = uuid7()
+    # Roles belong to the whole server: the end of the id keeps two databases on it apart.
+    role = f"ws_{slug}_{id_.hex[-8:]}"
+    return Workspace(id_, slug, f"ws_{slug}", role, database_url, hostname, time_zone, locale, currency, country)
+
+
+async def build(connection: Connection, workspace: Workspace) -> None:
     """Make the role and the schema it owns. It cannot log in; the deployment's login may become it."""
     role, schema = quote(workspace.role), quote(workspace.schema)
     login = quote(await connection.fetchval("select current_user"))
     inherits = "with inherit false, set true" if connection.get_server_version().major >= 16 else ""
     try:
-        await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
-        await connection.execute(f"create role {role} nologin nosuperuser nocreatedb nocreaterole noinherit")
-        await connection.execute(f"comment on role {role} is {literal('headless-crm workspace ' + workspace.slug)}")
-        await connection.execute(f"grant {role} to {login} {inherits}")
+        # One that moves within a server has it already.
+        if not await connection.fetchval("select exists (select from pg_roles where rolname = $1)", workspace.role):
+            await connection.execute(f"create role {role} nologin nosuperuser nocreatedb nocreaterole noinherit")
+            await connection.execute(f"comment on role {role} is {literal('headless-crm workspace ' + workspace.slug)}")
+            await connection.execute(f"grant {role} to {login} {inherits}")
         await connection.execute(f"create schema {schema} authorization {role}")
     except asyncpg.InsufficientPrivilegeError as error:
         message = "the deployment's database login may not create roles and schemas: grant it CREATEROLE and CREATE"
@@ -183,14 +233,37 @@ async def _build(connection: Connection, workspace: Workspace) -> None:
         raise DatabaseError(message, schema=workspace.schema) from error
 
 
-async def _demolish(connection: Connection, workspace: Workspace) -> None:
+async def demolish(connection: Connection, workspace: Workspace) -> list[UUID]:
+    """Drop a workspace's schema, its role and its jobs, where they are there; returns the ids of its users and keys."""
     await connection.execute("set local statement_timeout = 0")
-    role = quote(workspace.role)
+    await unqueue(connection, workspace)
+    if not await connection.fetchval("select exists (select from pg_roles where rolname = $1)", workspace.role):
+        return []
+    role, schema = quote(workspace.role), quote(workspace.schema)
     await connection.execute(f"set local role {role}")
-    await connection.execute(f"drop schema if exists {quote(workspace.schema)} cascade")
+    actors = []
+    for table in ("app_user", "api_key"):
+        if await connection.fetchval("select to_regclass($1) is not null", f"{schema}.{table}"):
+            actors += [row["id"] for row in await connection.fetch(f"select id from {schema}.{table}")]
+    await connection.execute(f"drop schema if exists {schema} cascade")
     await connection.execute(f"drop owned by {role}")
     await connection.execute("reset role")
-    await connection.execute(f"drop role {role}")
+    # In another database of the same server it may live on.
+    with suppress(asyncpg.DependentObjectsStillExistError):
+        async with connection.transaction():
+            await connection.execute(f"drop role {role}")
+    return actors
+
+
+async def unqueue(connection: Connection, workspace: Workspace) -> None:
+    """Take a workspace's jobs and schedules out of a database's queue, with what the log says of them."""
+    owner = f"{workspace.role} "
+    await connection.execute(
+        "with gone as (delete from crm.pgqueuer where starts_with(dedupe_key, $1) returning id)"
+        " delete from crm.pgqueuer_log where job_id in (select id from gone)",
+        owner,
+    )
+    await connection.execute("delete from crm.pgqueuer_schedules where starts_with(entrypoint, $1)", owner)
 
 
 def _check(slug: str, time_zone: str, locale: str, currency: str, country: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.commands import backup
 from core.commands.console import (
     Deployment,
     Json,
@@ -21,8 +22,15 @@ from core.commands.console import (
 
 if TYPE_CHECKING:
     from core.context import Workspace
+    from core.traces import Trace
 
-app = typer.Typer(help="Create, list and erase workspaces; switch their plugins on and off.", no_args_is_help=True)
+app = typer.Typer(
+    help="Create, list, back up and erase workspaces; switch their plugins on and off.", no_args_is_help=True
+)
+app.command()(backup.backup)
+app.command()(backup.restore)
+app.command()(backup.copy)
+app.command()(backup.move)
 
 Slug = Annotated[str, typer.Argument(help="The workspace: a letter, then letters, digits and _.")]
 PluginName = Annotated[str, typer.Argument(help="Name of an installed plugin, as `crm plugin list` shows it.")]
@@ -82,11 +90,24 @@ def purge(workspace: Slug, plugin: PluginName, yes: Yes = False) -> None:
 
 
 @app.command()
-def erase(workspace: Slug, yes: Yes = False) -> None:
-    """Drop a workspace with everything in it, for good."""
+def erase(
+    workspace: Slug,
+    everywhere: Annotated[
+        bool, typer.Option("--everywhere", help="Look for what is left in all tables of all workspaces, too.")
+    ] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Drop a workspace with everything in it, for good, and show that nothing of it is left."""
+    from core.errors import DatabaseError
+
     confirm(f"The workspace {workspace} with all its data will be gone for good.", workspace, yes=yes)
-    run(_erase(workspace))
-    typer.echo(f"the workspace {workspace} is gone")
+    traces = run(_erase(workspace, everywhere))
+    show(as_json, [{"looked_at": trace.place, "found": trace.found} for trace in traces], "")
+    if left := [f"{trace.place} ({trace.found})" for trace in traces if trace.found]:
+        raise DatabaseError(f"the workspace {workspace} is gone, but something of it is left: {', '.join(left)}")
+    if not as_json:
+        typer.echo(f"the workspace {workspace} is gone: nothing of it was found in {len(traces)} places")
 
 
 async def _create(slug: str, values: dict[str, Any], as_json: bool) -> None:
@@ -136,6 +157,8 @@ async def _switch(action: str, slug: str, plugin: str) -> None:
         await getattr(opened.features, action)(workspace, plugin)
 
 
-async def _erase(slug: str) -> None:
+async def _erase(slug: str, everywhere: bool) -> list[Trace]:
+    from core.traces import look
+
     async with deployment() as opened:
-        await opened.workspaces.erase(slug)
+        return await look(opened.database, await opened.workspaces.erase(slug), everywhere=everywhere)

@@ -67,7 +67,10 @@ class Directory:
     async def _read(self) -> None:
         self._read_at = time.monotonic()
         found = await self._workspaces.list()
-        self._by_slug = {w.slug: w for w in found}
+        gone, self._by_slug = self._by_slug, {w.slug: w for w in found}
+        for workspace in gone.values():
+            if self._by_slug.get(workspace.slug) != workspace:
+                await self._database.forget(workspace)
         self._by_hostname = {w.hostname.lower(): w for w in found if w.hostname}
 
     def _changed(self, _slug: str | None) -> None:
