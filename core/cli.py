@@ -16,6 +16,7 @@ from core.commands import (
     doctor,
     documents,
     migrate,
+    person,
     plugin,
     schema,
     serve,
@@ -46,6 +47,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(workspace.app, name="workspace")
 app.add_typer(user.app, name="user")
 app.command()(user.token)
+app.add_typer(person.app, name="person")
 app.add_typer(plugin.app, name="plugin")
 app.add_typer(schema.app, name="schema")
 app.add_typer(documents.app, name="documents")

@@ -12,7 +12,20 @@ from uuid import UUID
 from core import tables
 from core.catalog import Catalog
 from core.errors import CompositionError
-from core.records import NAME, Computed, EnumType, Extension, Field, Filter, Kind, RecordType, ToOne, Write, snake
+from core.records import (
+    NAME,
+    Computed,
+    EnumType,
+    Extension,
+    Field,
+    Filter,
+    Kind,
+    Personal,
+    RecordType,
+    ToOne,
+    Write,
+    snake,
+)
 from core.rows import check_value, to_json
 from core.schema.audit import ID
 from core.schema.order import order_name, sortable
@@ -165,6 +178,8 @@ class CustomField:
             default=self.default,
             unique=self.unique,
             custom=str(self.id),
+            # What it says of whom nobody can know.
+            personal=Personal.IDENTIFIES if self.kind in ("EMAIL", "PHONE") else Personal.DESCRIBES,
             max_length=min(length, UNIQUE_LENGTH) if self.unique else length,
             sortable=self.kind != "LONG_TEXT",
             refers="User" if self.kind == "USER" else "",

@@ -18,7 +18,7 @@ import asyncpg
 import orjson
 from piccolo.conf.apps import AppConfig
 
-from core import documentapi, eventcursor, explain, membership, migrate, signin
+from core import documentapi, eventcursor, explain, membership, migrate, personapi, signin
 from core.context import Workspace
 from core.contributions import Chosen, Composed, FeatureSet, Operations, compose, reason
 from core.customfields import COLUMNS, CustomField
@@ -83,6 +83,7 @@ def core_operations(features: Features) -> Operations:
         + Operations(explain.QUERIES, objects=(*explain.OBJECTS, EXPLANATION))
         + operations_of(features)
         + documentapi.operations_of(features)
+        + personapi.OPERATIONS
     )
 
 

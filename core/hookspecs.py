@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from core.context import Actor
     from core.jobs import JobType
     from core.operations import Ask, InputType, Mutation, ObjectType, Query
+    from core.person import Person, Place
     from core.predicate import Predicate
     from core.records import EnumType, Extension, RecordType
     from core.rows import Fault
@@ -183,6 +184,21 @@ async def committed(change_set: Committed, settings: Any) -> None:
     Called: once per change set, outside of any transaction, in the process that wrote it.
     Return: nothing.
     Error: is logged and counted against the plugin; nothing is undone, the other plugins are called.
+    Since: 0.1.
+    """
+
+
+@hookspec
+async def person_erased(person: Person, changes: ChangeSet, settings: Any) -> Sequence[Place]:  # type: ignore[empty-body]
+    """Erase what the plugin's own tables hold of a person, beside the fields that it declares `personal`.
+
+    Afterwards core overwrites what identifies him (`person.pattern`) wherever it is still found as text; what else is
+    told of him, such as a name beside it, is for the plugin to find.
+
+    Called: once for each erasure, in its transaction, after the person's records were overwritten and their journal
+    has forgotten him; for `dryRun` too.
+    Return: where something was erased: tables, numbers of rows and columns, nothing of what was in them.
+    Error: refuses the erasure.
     Since: 0.1.
     """
 

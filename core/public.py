@@ -41,6 +41,7 @@ from core.operations import (
     Query,
     Records,
 )
+from core.person import Person, Place
 from core.policy import Policy
 from core.pool import COLLISIONS, Connection
 from core.predicate import (
@@ -63,7 +64,19 @@ from core.predicate import (
     constant,
     from_context,
 )
-from core.records import Computed, EnumType, Extension, Field, Filter, Kind, RecordType, ToMany, ToOne, Write
+from core.records import (
+    Computed,
+    EnumType,
+    Extension,
+    Field,
+    Filter,
+    Kind,
+    Personal,
+    RecordType,
+    ToMany,
+    ToOne,
+    Write,
+)
 from core.rows import Fault, Row, check_value, new_id, plain_json
 from core.rulebook import Rulebook, StoredRule
 from core.ruleexplain import explain_rule
@@ -142,6 +155,9 @@ __all__ = [
     "Operand",
     "Or",
     "Payload",
+    "Person",
+    "Personal",
+    "Place",
     "PluginError",
     "Policy",
     "Predicate",

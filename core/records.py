@@ -52,6 +52,13 @@ class Write(Enum):
     NEVER = "never"
 
 
+class Personal(Enum):
+    """What a field tells of a person: who it is, as an email address does, or something about him."""
+
+    IDENTIFIES = "identifies"
+    DESCRIBES = "describes"
+
+
 def snake(name: str) -> str:
     """`taxCode` -> `tax_code`."""
     return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
@@ -75,7 +82,8 @@ class Field:
     JSON column. `folded` names the stored column without case and accents that text operators and search use.
     `required` fields are never null and can never be hidden. `generate` makes the values that new records left
     out: it gets the connection and those rows, and returns as many JSON values. A JSON field with `condition` holds a
-    rule on the records of that type: clients write it as `<condition>Where` (see `core/rules.py`).
+    rule on the records of that type: clients write it as `<condition>Where` (see `core/rules.py`). What is `personal`
+    is overwritten when the person is erased; records with a field that identifies somebody are found by it.
     `reads` names the to-many relations whose records a field with `sql` is made from, and says that it is made from
     nothing else: rules that use it are then looked at again as soon as such a record is written, not only at night.
     `deprecated` says in a sentence what clients should use instead, here and in other declarations.
@@ -104,6 +112,7 @@ class Field:
     reads: tuple[str, ...] = ()
     condition: str = ""
     refers: str = ""
+    personal: Personal | None = None
     generate: Callable[[Any, Sequence[Any]], Awaitable[Sequence[Any]]] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     deprecated: str = ""

@@ -80,6 +80,7 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     ("Jobs", "Long work after the answer.", ("core.jobs",)),
     ("Files", "What users upload and jobs make.", ("core.files",)),
+    ("Erasing a person", "What the hook `person_erased` is handed, and answers.", ("core.person",)),
     (
         "Errors",
         "One tree with stable codes, and the warning of what will be gone.",

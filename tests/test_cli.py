@@ -101,6 +101,7 @@ def test_help_names_every_command(run: Run) -> None:
         "demo",
         "migrate",
         "upgrade",
+        "person",
         "doctor",
         "workspace",
         "user",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
@@ -108,6 +109,19 @@ async def test_hook_switched_on(desk: Desk) -> None:
     off = await desk.fetch("select at from feature where plugin = 'good'")
     await desk.features.enable(desk.workspace, "good", settings)
     assert SEEN[-1] == ("switched_on", off)
+
+
+async def test_hook_person_erased(desk: Desk) -> None:
+    id_ = await desk.customer("Erased", email="erased.by@hook.vn")
+    SEEN.clear()
+    done = await desk.do(
+        'mutation($id: ID!) { personErase(input: {records: [{type: "Customer", id: $id}]}) '
+        "{ erased { table rows fields } userErrors { message } } }",
+        id=id_,
+    )
+    assert done["userErrors"] == []
+    assert {"table": "good_things", "rows": 3, "fields": ["name"]} in done["erased"]
+    assert ("person_erased", (UUID(id_),), r"(?<!\w)erased\.by\@hook\.vn(?!\w)") in SEEN
 
 
 async def test_hook_explain_viewer(desk: Desk) -> None:

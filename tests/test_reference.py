@@ -98,8 +98,8 @@ async def test_noop_is_called_by_every_hook_and_changes_nothing(crm_deployment: 
         async with crm_deployment.sandbox(["examples.noop"]) as shop:
             await shop.customer("An")
             composed = await shop.features.composed(shop.workspace)
-    # It lets nobody in, so nobody asks it whom.
-    assert record.hooks("noop") == set(HOOKS) - {"explain_viewer"}
+    # It lets nobody in, so nobody asks it whom; and nobody is erased.
+    assert record.hooks("noop") == set(HOOKS) - {"explain_viewer", "person_erased"}
     plain = compose(FeatureSet(), shop.features.registry, core_operations(shop.features))
     assert print_schema(composed.composition.schema) == print_schema(plain.composition.schema)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core import tables
-from core.records import Field, Kind, RecordType, ToOne, Write
+from core.records import Field, Kind, Personal, RecordType, ToOne, Write
 from core.schema.audit import AUDIT, AUDITORS, ID
 from core.schema.maincontact import OneMainContact
 
@@ -22,6 +22,7 @@ CONTACT = RecordType(
             folded="name_fold",
             search=True,
             max_length=500,
+            personal=Personal.DESCRIBES,
             labels={"vi": "Tên liên hệ", "en": "Contact name"},
         ),
         Field(
@@ -29,6 +30,7 @@ CONTACT = RecordType(
             Kind.TEXT,
             "Position at the customer, such as director.",
             max_length=200,
+            personal=Personal.DESCRIBES,
             labels={"vi": "Chức danh", "en": "Title"},
         ),
         Field(
@@ -38,6 +40,7 @@ CONTACT = RecordType(
             folded="email_fold",
             search=True,
             max_length=320,
+            personal=Personal.IDENTIFIES,
             labels={"vi": "Email liên hệ", "en": "Contact email"},
         ),
         Field(
@@ -45,9 +48,16 @@ CONTACT = RecordType(
             Kind.TEXTS,
             "Phone numbers, as they were typed, the preferred one first.",
             max_length=100,
+            personal=Personal.IDENTIFIES,
             labels={"vi": "Điện thoại liên hệ", "en": "Contact phones"},
         ),
-        Field("birthday", Kind.DATE, "Birthday.", labels={"vi": "Ngày sinh liên hệ", "en": "Contact birthday"}),
+        Field(
+            "birthday",
+            Kind.DATE,
+            "Birthday.",
+            personal=Personal.DESCRIBES,
+            labels={"vi": "Ngày sinh liên hệ", "en": "Contact birthday"},
+        ),
         Field(
             "isMain",
             Kind.BOOL,

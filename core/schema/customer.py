@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core import tables
-from core.records import EnumType, Field, Kind, RecordType, ToMany, ToOne
+from core.records import EnumType, Field, Kind, Personal, RecordType, ToMany, ToOne
 from core.schema.audit import AUDIT, AUDITORS, CREATED_AT, CREATED_BY, ID
 from core.schema.formerowner import KEPT, FormerOwner
 
@@ -69,6 +69,7 @@ CUSTOMER = RecordType(
             folded="name_fold",
             search=True,
             max_length=500,
+            personal=Personal.DESCRIBES,
             labels={"vi": "Tên khách hàng", "en": "Customer name"},
         ),
         Field(
@@ -86,6 +87,7 @@ CUSTOMER = RecordType(
             folded="email_fold",
             search=True,
             max_length=320,
+            personal=Personal.IDENTIFIES,
             labels={"vi": "Email", "en": "Email"},
         ),
         Field(
@@ -95,9 +97,17 @@ CUSTOMER = RecordType(
             folded="phone_fold",
             search=True,
             max_length=100,
+            personal=Personal.IDENTIFIES,
             labels={"vi": "Điện thoại", "en": "Phone"},
         ),
-        Field("fax", Kind.TEXT, "Fax number.", max_length=100, labels={"vi": "Fax", "en": "Fax"}),
+        Field(
+            "fax",
+            Kind.TEXT,
+            "Fax number.",
+            max_length=100,
+            personal=Personal.IDENTIFIES,
+            labels={"vi": "Fax", "en": "Fax"},
+        ),
         Field(
             "taxCode",
             Kind.TEXT,
@@ -105,6 +115,7 @@ CUSTOMER = RecordType(
             folded="tax_code_fold",
             search=True,
             max_length=50,
+            personal=Personal.IDENTIFIES,
             labels={"vi": "Mã số thuế", "en": "Tax code"},
         ),
         Field(
@@ -112,6 +123,7 @@ CUSTOMER = RecordType(
             Kind.TEXT,
             "Address in the register of companies, or of residence.",
             max_length=1000,
+            personal=Personal.DESCRIBES,
             labels={"vi": "Địa chỉ đăng ký", "en": "Registered address"},
         ),
         Field(
@@ -119,6 +131,7 @@ CUSTOMER = RecordType(
             Kind.TEXT,
             "Address where the customer is to be found.",
             max_length=1000,
+            personal=Personal.DESCRIBES,
             labels={"vi": "Địa chỉ văn phòng", "en": "Office address"},
         ),
         Field("country", Kind.TEXT, "Country.", max_length=100, labels={"vi": "Quốc gia", "en": "Country"}),
@@ -130,12 +143,20 @@ CUSTOMER = RecordType(
             labels={"vi": "Tỉnh/Thành phố", "en": "Province"},
         ),
         Field("district", Kind.TEXT, "District.", max_length=200, labels={"vi": "Quận/Huyện", "en": "District"}),
-        Field("ward", Kind.TEXT, "Ward or commune.", max_length=200, labels={"vi": "Phường/Xã", "en": "Ward"}),
+        Field(
+            "ward",
+            Kind.TEXT,
+            "Ward or commune.",
+            max_length=200,
+            personal=Personal.DESCRIBES,
+            labels={"vi": "Phường/Xã", "en": "Ward"},
+        ),
         Field(
             "website",
             Kind.TEXT,
             "Address of the website.",
             max_length=2000,
+            personal=Personal.DESCRIBES,
             labels={"vi": "Website", "en": "Website"},
         ),
         Field(
@@ -143,12 +164,14 @@ CUSTOMER = RecordType(
             Kind.TEXT,
             "Anything else worth knowing.",
             max_length=20_000,
+            personal=Personal.DESCRIBES,
             labels={"vi": "Mô tả", "en": "Description"},
         ),
         Field(
             "birthday",
             Kind.DATE,
             "Birthday of a person, founding day of an organisation.",
+            personal=Personal.DESCRIBES,
             labels={"vi": "Ngày sinh/Ngày thành lập", "en": "Birthday or founding day"},
         ),
         Field(
@@ -177,6 +200,7 @@ CUSTOMER = RecordType(
             Kind.TEXTS,
             "Free words to find the customer by.",
             max_length=100,
+            personal=Personal.DESCRIBES,
             labels={"vi": "Thẻ", "en": "Tags"},
         ),
         *AUDIT,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core import tables
-from core.records import EnumType, Field, Kind, RecordType, ToMany, ToOne, Write
+from core.records import EnumType, Field, Kind, Personal, RecordType, ToMany, ToOne, Write
 from core.schema.audit import AUDIT, AUDITORS, ID
 from core.schema.delegation import NoMightierUser, NoMoreThanOneself, NoWiderSight
 
@@ -38,6 +38,7 @@ USER = RecordType(
             required=True,
             unique=True,
             max_length=100,
+            personal=Personal.IDENTIFIES,
             labels={"vi": "Tên đăng nhập", "en": "Login"},
         ),
         Field(
@@ -46,10 +47,24 @@ USER = RecordType(
             "Name as others see it.",
             required=True,
             max_length=200,
+            personal=Personal.DESCRIBES,
             labels={"vi": "Tên hiển thị", "en": "Display name"},
         ),
-        Field("email", Kind.TEXT, "Email address.", max_length=320, labels={"vi": "Email", "en": "Email"}),
-        Field("birthday", Kind.DATE, "Birthday.", labels={"vi": "Ngày sinh", "en": "Birthday"}),
+        Field(
+            "email",
+            Kind.TEXT,
+            "Email address.",
+            max_length=320,
+            personal=Personal.IDENTIFIES,
+            labels={"vi": "Email", "en": "Email"},
+        ),
+        Field(
+            "birthday",
+            Kind.DATE,
+            "Birthday.",
+            personal=Personal.DESCRIBES,
+            labels={"vi": "Ngày sinh", "en": "Birthday"},
+        ),
         Field(
             "locale",
             Kind.TEXT,

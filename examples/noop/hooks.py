@@ -22,6 +22,8 @@ from core import (
     JobType,
     Mutation,
     ObjectType,
+    Person,
+    Place,
     Predicate,
     Query,
     Record,
@@ -114,6 +116,12 @@ async def explain_viewer(record: Record, record_id: UUID, actor: Actor, ask: Ask
 @hookimpl
 async def committed(change_set: Committed, settings: Settings) -> None:
     """No reaction after the commit."""
+
+
+@hookimpl
+async def person_erased(person: Person, changes: ChangeSet, settings: Settings) -> Sequence[Place]:
+    """Nothing erased: it has no tables."""
+    return ()
 
 
 @hookimpl

@@ -14,11 +14,13 @@ from core import (
     JobType,
     Mutation,
     ObjectType,
+    Person,
+    Place,
     Query,
     RecordType,
     hookimpl,
 )
-from plugins.dedupe import build, candidates, clusters, dismissals, duplicate, probe
+from plugins.dedupe import build, candidates, clusters, dismissals, duplicate, erasure, probe
 from plugins.dedupe.check import check_duplicates
 from plugins.dedupe.criteria import check_criteria
 from plugins.dedupe.keys import keep
@@ -89,6 +91,12 @@ async def changed(batch: Batch, changes: ChangeSet, settings: Settings) -> None:
         await keep(batch, changes, settings)
     elif batch.record.name == "DuplicateCriterion" and batch.action != "delete":
         await build.criteria_changed(batch, changes, settings)
+
+
+@hookimpl
+async def person_erased(person: Person, changes: ChangeSet) -> Sequence[Place]:
+    """Forget the keys."""
+    return await erasure.erase(person, changes)
 
 
 @hookimpl

@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from core import ChangeSet, EnumType, InputType, JobType, Mutation, ObjectType, Query, RecordType, hookimpl
-from plugins.import_excel import access
+from core import (
+    ChangeSet,
+    EnumType,
+    InputType,
+    JobType,
+    Mutation,
+    ObjectType,
+    Person,
+    Place,
+    Query,
+    RecordType,
+    hookimpl,
+)
+from plugins.import_excel import access, erasure
 from plugins.import_excel.codes import CODES
 from plugins.import_excel.commands import OBJECTS
 from plugins.import_excel.commands import mutations as made
@@ -53,6 +65,12 @@ def mutations(settings: Settings) -> Sequence[Mutation]:
 def jobs(settings: Settings) -> Sequence[JobType]:
     """Preview, import, undo, export, and forgetting old rows."""
     return *JOBS, JOB, pruning(settings)
+
+
+@hookimpl
+async def person_erased(person: Person, changes: ChangeSet) -> Sequence[Place]:
+    """Blank what is staged of him, and let the workbooks go."""
+    return await erasure.erase(person, changes)
 
 
 @hookimpl

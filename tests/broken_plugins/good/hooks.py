@@ -18,6 +18,7 @@ from core import (
     Mutation,
     ObjectType,
     Payload,
+    Place,
     Query,
     Records,
     constant,
@@ -143,6 +144,14 @@ async def changed(batch, changes, settings):
 async def switched_on(changes, since, settings):
     assert await changes.connection.fetchval("select enabled from feature where plugin = 'good'")
     SEEN.append(("switched_on", since))
+
+
+@hookimpl
+async def person_erased(person, changes, settings):
+    statement = "select bool_and(name like 'erased %' and email is null) from customer where id = any($1::uuid[])"
+    assert await changes.connection.fetchval(statement, list(person.ids("Customer")))
+    SEEN.append(("person_erased", person.ids("Customer"), person.pattern))
+    return [Place("good_things", 3, ("name",))]
 
 
 @hookimpl
