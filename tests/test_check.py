@@ -166,6 +166,7 @@ def test_a_plugin_that_cannot_be_imported_is_one_fault(crm: Run, torn: Path) -> 
         ("no_settings", {"P901": 1}),
         ("forgets_async", {"P303": 1}),
         ("takes_an_ability", {"P403": 1, "P902": 1}),
+        ("returns_nonsense", {"P902": 1}),
         ("takes_a_type", {"P401": 1, "P902": 1}),
     ],
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from graphql import GraphQLSchema
 
+from core import manifest
 from core.check.source import Source
 from core.contributions import Chosen, Composed, FeatureSet, compose
 from core.errors import CrmError, PluginError
@@ -43,14 +44,15 @@ class Loaded:
     def contributed(self, hook: str) -> Any:
         """What the plugin's own hook contributes with the default settings: a tuple, a mapping, or ().
 
-        A hook that fails contributes nothing: the plugin is left out of `both` for it.
+        A hook that fails contributes nothing, and what is no declaration is passed over: the plugin is left out of
+        `both` for either.
         """
         hooks = Hooks([Enabled(self.plugin.name, self.plugin.module, self.plugin.settings({}))])
         try:
-            found = next((found for _, found in hooks.contribute(hook)), ())
-        except CrmError:
+            found: Any = next((found for _, found in hooks.contribute(hook)), ())
+            return found if isinstance(found, Mapping) else tuple(item for item in found if is_dataclass(item))
+        except (CrmError, TypeError):
             return ()
-        return found if isinstance(found, Mapping) else tuple(found)
 
 
 @dataclass
@@ -86,22 +88,24 @@ class Loader:
         return self.registries[key]
 
     def _compose(self, registry: PluginRegistry, plugins: list[Plugin]) -> Composed:
-        chosen = tuple(Chosen(p.name, p.manifest.version) for p in sorted(plugins, key=lambda p: p.name))
-        features = FeatureSet(chosen)
+        """Compose plugins with core; what is composed of installed ones is kept, for it may be asked for again."""
+        features = FeatureSet(tuple(Chosen(p.name, p.manifest.version) for p in sorted(plugins, key=lambda p: p.name)))
+        # Composing needs no running features: what core's own operations do with them is not done here.
+        operations = core_operations(None)  # type: ignore[arg-type]
+        if not any(registry is shared for shared in self.registries.values()):
+            return compose(features, registry, operations)
         key = id(registry), features.fingerprint
         if key not in self.composed:
-            # Composing needs no running features: what core's own operations do with them is not done here.
-            operations = core_operations(None)  # type: ignore[arg-type]
             self.composed[key] = compose(features, registry, operations)
         return self.composed[key]
 
 
 @contextmanager
 def importable(source: Source) -> Iterator[None]:
-    """Inside the block a plugin's modules can be imported although it is not installed; afterwards they are forgotten.
-
-    What is imported from that folder already stays.
-    """
+    """Inside the block, modules of a plugin that is not installed can be imported; afterwards they are forgotten."""
+    if _is_installed(source):
+        yield
+        return
     top = source.package.partition(".")[0]
 
     def own() -> set[str]:
@@ -116,3 +120,11 @@ def importable(source: Source) -> Iterator[None]:
         for name in own() - before:
             if str(getattr(sys.modules[name], "__file__", "") or "").startswith(str(source.folder)):
                 del sys.modules[name]
+
+
+def _is_installed(source: Source) -> bool:
+    """Whether the plugin is found without our doing."""
+    try:
+        return manifest.find(source.package).parent.resolve() == source.folder
+    except PluginError:
+        return False
