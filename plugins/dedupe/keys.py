@@ -23,6 +23,9 @@ MEMORY = "dedupe"
 
 Key = tuple[int, str]
 
+#: From so many keys on they are looked up by index, whatever the planner thinks: it keeps the plan it made when the
+#: table was small, and the table may grow a hundred thousand times by the very change set that asks.
+_MANY = 50
 #: Of those who have a key, how many are looked at for one that was not dismissed.
 _MOST_HOLDERS = 100
 
@@ -164,7 +167,7 @@ async def look_up(
         held = _held(batch, rows, rules)
         _add_contacts(held, contacts, rules)
         wanted = [(i, key, h.customer) for i, h in enumerate(held) for key in h.wanted]
-        source, hits = await holders(changes.connection, wanted, settings)
+        source, hits = await holders(changes.connection, wanted, settings, growing=len(wanted) >= _MANY)
         if source == rules.source:
             break
         rules = rules_of(changes.context.workspace, settings, source)
@@ -185,18 +188,30 @@ Wanted = tuple[int, Key, UUID]
 
 
 async def holders(
-    connection: Any, wanted: Sequence[Wanted], settings: Settings, but: Sequence[UUID] = ()
+    connection: Any, wanted: Sequence[Wanted], settings: Settings, but: Sequence[UUID] = (), *, growing: bool = False
 ) -> tuple[bytes, dict[tuple[int, Key], Hit]]:
-    """The criteria as they are, and who has which key besides whoever wants it; one that was not dismissed first."""
+    """The criteria as they are, and who has which key besides whoever wants it; one that was not dismissed first.
+
+    In a change set that writes many records the table is `growing`.
+    """
     statement = _LOOK_DELETED if settings.match_deleted else _LOOK
     sets, keys = [key[0] for _, key, _ in wanted], [key[1] for _, key, _ in wanted]
-    row = await connection.fetchrow(statement, sets, keys, [self for _, _, self in wanted], list(but))
+    values = (sets, keys, [self for _, _, self in wanted], list(but))
+    row = await (_by_index(connection, statement, values) if growing else connection.fetchrow(statement, *values))
     hits = {}
     for hit in orjson.loads(row["hits"] or b"[]"):
         i, key, _ = wanted[hit["i"]]
         contact = hit["contact"] and UUID(hit["contact"])
         hits[i, key] = Hit(UUID(hit["customer"]), contact, hit["dismissed"])
     return row["criteria"], hits
+
+
+async def _by_index(connection: Any, statement: str, values: Sequence[Any]) -> Any:
+    """Look up by index whatever the planner thinks, with a plan that no other look-up made."""
+    await connection.execute("set local enable_seqscan = off")
+    row = await connection.fetchrow(f"{statement} -- by index", *values)
+    await connection.execute("set local enable_seqscan to default")
+    return row
 
 
 async def _leave_out_moving(
@@ -217,7 +232,7 @@ async def _leave_out_moving(
         movers = [id_ for id_, key in leaving if key[0] == set_id]
         for i, key, _ in some:
             del hits[i, key]
-        hits.update((await holders(changes.connection, some, settings, movers))[1])
+        hits.update((await holders(changes.connection, some, settings, movers, growing=len(some) >= _MANY))[1])
 
 
 def remember(changes: ChangeSet, held: Iterable[Held]) -> None:
