@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ class EventCursor:
 
     def encode(self, workspace: Workspace) -> str:
         """As clients get it: opaque, and good for one workspace."""
-        parts = [workspace.id.hex, self.seen, self.upper, self.last]
+        parts = [_place(workspace), self.seen, self.upper, self.last]
         return base64.urlsafe_b64encode(orjson.dumps(parts)).decode().rstrip("=")
 
     @classmethod
@@ -42,11 +43,18 @@ class EventCursor:
             padded = text[:_LONGEST].encode("ascii") + b"=" * (-len(text) % 4)
             id_, seen, upper, last = orjson.loads(base64.urlsafe_b64decode(padded))
             sound = _SNAPSHOT.fullmatch(seen) is not None and (not upper or _SNAPSHOT.fullmatch(upper) is not None)
-            if sound and id_ == workspace.id.hex and isinstance(last, int) and 0 <= last < 2**63:
+            if sound and id_ == _place(workspace) and isinstance(last, int) and 0 <= last < 2**63:
                 return cls(seen, upper, last)
         except (ValueError, TypeError, UnicodeEncodeError, binascii.Error):
             pass
         raise BadInput("`since` is no cursor of this workspace")
+
+
+def _place(workspace: Workspace) -> str:
+    """What a cursor is good for: snapshots are of one database, so that it says nothing once a workspace was moved."""
+    if workspace.database_url is None:
+        return workspace.id.hex
+    return hashlib.sha256(f"{workspace.id} {workspace.database_url}".encode()).hexdigest()[:32]
 
 
 async def _present(ask: Ask) -> str:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import orjson
 from graphql import build_schema
 
@@ -43,6 +44,9 @@ LOG = logger("crm.upgrade")
 CONTRACT = "contract"
 #: What a copy's role is called, in the catalog, so that copies that a crash left behind are found.
 REHEARSAL = "headless-crm rehearsal"
+
+#: What may be wrong with one workspace, and is no reason to leave out the others.
+FAULTS = (CrmError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 #: Locks that keep writers or readers of a table waiting until the migration has been committed.
 _LOCKS = """
@@ -90,9 +94,9 @@ async def upgrade(features: Features, workspace: Workspace) -> Upgrade:
             await write_contract(connection, found, composed)
             # Servers left plugins out whose tables were of an older version.
             await connection.execute("select pg_notify($1, $2)", CHANNEL, workspace.slug)
-    except CrmError as error:
-        done.problems.append(error.message)
-        LOG.warning("workspace_not_upgraded", workspace=workspace.slug, reason=error.message)
+    except FAULTS as error:
+        done.problems.append(_said(error))
+        LOG.warning("workspace_not_upgraded", workspace=workspace.slug, reason=done.problems[-1])
     return done
 
 
@@ -110,8 +114,8 @@ async def rehearse(features: Features, workspace: Workspace) -> Upgrade:
             async with connection.transaction():
                 await use(connection, twin.schema, twin.role)
                 await _try(features, connection, twin, restored, tried)
-    except CrmError as error:
-        tried.problems.append(error.message)
+    except FAULTS as error:
+        tried.problems.append(_said(error))
     return tried
 
 
@@ -194,6 +198,13 @@ async def _rules_off(connection: Connection, composed: Composed) -> list[str]:
                 if why := problem(catalog, declared, stored):
                     found.append(f"the rule {declared.name} of the {record.type.singular} {id_} is off: {why}")
     return found
+
+
+def _said(error: Exception) -> str:
+    """An error in one line; PostgreSQL repeats rows on the further ones."""
+    if isinstance(error, CrmError):
+        return error.message
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
 def _left_out(features: Features, found: FeatureSet, composed: Composed) -> list[str]:

@@ -92,6 +92,7 @@ class Workspaces:
         if url is not None:
             await self._database.prepare(url)
         async with self._database.admin() as registry, registry.transaction():
+            await registry.execute("set local idle_in_transaction_session_timeout = 0")
             await self._register(registry, workspace)
             if url is None:
                 yield registry

@@ -14,6 +14,7 @@ from core.backup.contents import tables
 from core.backup.move import move
 from core.database import Database
 from core.errors import BadInput, DatabaseError
+from core.eventcursor import EventCursor
 from core.features import Features
 from core.jobs import enqueue
 from core.workspaces import Workspaces
@@ -85,6 +86,10 @@ async def test_writers_go_on_and_lose_nothing(  # noqa: PLR0915
     assert moved.closed < 5
     there = await workspaces.get(workspace.slug)
     assert (there.id, there.role, there.database_url) == (workspace.id, workspace.role, elsewhere)
+    # Its snapshots are of the other database.
+    before = EventCursor("1:1:").encode(workspace)
+    with pytest.raises(BadInput, match="no cursor of this workspace"):
+        EventCursor.decode(before, there)
     pool = database.pool(there)
     kept = {str(row["id"]) for row in await pool.fetch("select id from customer")}
     assert len(written) > 3

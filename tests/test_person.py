@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -16,6 +17,7 @@ from core.features import Features
 from core.files import FileStore
 from core.person import pattern
 from core.rows import new_id
+from tests.serving import crm
 from tests.switching import Desk, actor
 from tests.test_backup import keep
 
@@ -161,6 +163,42 @@ async def test_who_may_erase_and_whom(desk: Desk) -> None:
         (error,) = answer["userErrors"]
         assert error["message"].startswith(said)
     assert (await desk.do(ERASE, allowed, values=["ONE@example.vn"]))["records"] == 1
+
+
+async def test_the_command_tells_where_and_asks(desk: Desk, tmp_path: Path) -> None:
+    email = "by.command@example.vn"
+    customer = await desk.customer("By command", email=email)
+    kept = await keep(desk, "letter.txt", email.encode())
+    slug = desk.workspace.slug
+    values = {"CRM_DATA_DIR": desk.database.settings.data_dir, "CRM_SECRET": "s" * 40}
+    dry = crm(tmp_path, "person", "erase", email, "-w", slug, "--dry-run", "--json", **values)
+    found = json.loads(dry.stdout)
+    assert (found["records"], found["files"], found["left"]) == ({"Customer": 1}, 1, [])
+    asked = crm(tmp_path, "person", "erase", email, "-w", slug, **values)
+    assert (asked.returncode, "add --yes" in asked.stderr) == (1, True)
+    assert await everywhere(desk, email) != {}
+    done = crm(
+        tmp_path,
+        "person",
+        "erase",
+        "-w",
+        slug,
+        "--record",
+        f"Customer:{customer}",
+        "--reason",
+        "no. 7",
+        "--yes",
+        **values,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 Customer, 1 files are erased" in done.stdout
+    assert email not in asked.stdout + done.stdout + dry.stdout
+    assert await everywhere(desk, email) == {}
+    assert not FileStore(desk.database.settings).of(desk.workspace).path(kept.id).exists()
+    row = "select reason || ' ' || operation || ' ' || source from change_set order by at desc limit 1"
+    assert await desk.fetch(row) == "no. 7 personErase COMMAND"
+    wrong = crm(tmp_path, "person", "erase", "--record", "Customer", "-w", slug, "--yes", **values)
+    assert wrong.stderr == "error: 'Customer' is no record: write Customer:<id>\n"
 
 
 @pytest.mark.parametrize(
