@@ -22,6 +22,8 @@ from core.log import logger
 LOG = logger("crm.embedded")
 DATABASE_USER = "postgres"
 START_SECONDS = 60
+#: How long each way of stopping may take; after a fast one that wrote what many workspaces left, nothing is recovered.
+STOP_SECONDS = {"fast": 120, "immediate": 30}
 MAX_SOCKET_PATH = 100
 MAX_LOG_BYTES = 10_000_000
 PORT = 5432
@@ -127,8 +129,8 @@ class Cluster:
         lines = _lines(self.folder / "postmaster.pid")
         if not lines or not _is_postgres(lines[0]):
             return False
-        for mode in ("fast", "immediate"):
-            done = self._run("pg_ctl", "stop", "-w", "-t", "30", "-m", mode, "-D", str(self.folder))
+        for mode, seconds in STOP_SECONDS.items():
+            done = self._run("pg_ctl", "stop", "-w", "-t", str(seconds), "-m", mode, "-D", str(self.folder))
             if done.returncode == 0:
                 LOG.info("server_stopped", path=str(self.folder), mode=mode)
                 return True

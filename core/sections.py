@@ -92,9 +92,12 @@ class Server(BaseModel):
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
-        for proxy in proxies:
-            if proxy != "*":
+        try:
+            for proxy in set(proxies) - {"*"}:
                 ipaddress.ip_network(proxy)
+        except ValueError:
+            message = "must be addresses, networks such as 10.0.0.0/8, or *"
+            raise ValueError(message) from None
         return proxies
 
     @field_validator("public_url")

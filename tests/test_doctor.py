@@ -229,7 +229,7 @@ async def test_workers_that_are_not_there_or_stand_still(
     env = environment(CRM_DATABASE_URL=database.dsn, CRM_DATA_DIR=settings.data_dir, CRM_SECRET=STRONG)
     worker = await asyncio.create_subprocess_exec(CRM, "worker", env=env, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(200):
+        for _ in range(1200):
             if await level() == "ok":
                 break
             await asyncio.sleep(0.1)

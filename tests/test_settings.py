@@ -112,7 +112,9 @@ def test_every_fault_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 def test_lists_are_separated_by_commas_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRM_CORS_ORIGINS", "https://a.example, https://b.example,")
     monkeypatch.setenv("CRM_ALLOWED_HOSTS", "crm.example")
+    monkeypatch.setenv("CRM_TRUSTED_PROXIES", "10.0.0.0/8, ::1, *")
     settings = Settings.load()
+    assert settings.trusted_proxies == ("10.0.0.0/8", "::1", "*")
     assert settings.cors_origins == ("https://a.example", "https://b.example")
     assert settings.allowed_hosts == ("crm.example",)
 
@@ -138,6 +140,8 @@ def test_settings_are_frozen() -> None:
         ({"CRM_MAX_PAGE_SIZE": "10"}, "CRM_MAX_PAGE_SIZE: must not be below default_page_size"),
         ({"CRM_SECRET": "s" * 40, "CRM_SECRET_FILE": "/x"}, "CRM_SECRET_FILE: secret is given, too"),
         ({"CRM_PORT_FILE": "/x"}, "unknown setting in the environment: CRM_PORT_FILE"),
+        ({"CRM_TRUSTED_PROXIES": "::1, proxy"}, "CRM_TRUSTED_PROXIES: must be addresses, networks"),
+        ({"CRM_REPLICA_URL": "replica"}, "CRM_REPLICA_URL: must start with postgresql://"),
         ({"CRM_PROT": "9000"}, "unknown setting in the environment: CRM_PROT"),
     ],
 )
