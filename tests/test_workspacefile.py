@@ -410,6 +410,33 @@ async def test_plugins_are_switched_and_set_up(features: Features, new_workspace
     assert await made.apply("[plugins.groups]\n") == ["+ plugins groups"]
 
 
+async def test_what_a_partner_declares_is_in_the_file(database: Database, new_workspace: NewWorkspace) -> None:
+    registry = PluginRegistry.discover(["plugins.groups", "tests.broken_plugins.keeps_rules"])
+    text = """[plugins.groups]
+[plugins.keeps_rules]
+[[watches]]
+name = "Northerners"
+rule = { groups = { or = [{ name = "North" }] }, ownerId = { eq = "lan" } }
+[[groups]]
+name = "North"
+"""
+    async with keeping(database, registry) as features:
+        written = []
+        for workspace in (await new_workspace(), await new_workspace()):
+            await people(features, workspace)
+            made = Acme(features, workspace)
+            assert await made.apply(text) == [
+                "+ plugins groups",
+                "+ plugins keeps_rules",
+                "+ groups North",
+                "+ watches Northerners",
+            ]
+            assert await made.apply(text) == []
+            written.append((await made.files.export(workspace)).replace(workspace.slug, "x"))
+        assert written[0] == written[1]
+        assert document.read(written[0])["watches"] == document.read(text)["watches"]
+
+
 async def test_secrets_are_kept_and_never_written(database: Database, new_workspace: NewWorkspace) -> None:
     async with keeping(database, PluginRegistry.discover(["tests.broken_plugins.good"])) as features:
         made = Acme(features, await new_workspace())

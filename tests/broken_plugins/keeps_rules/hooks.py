@@ -35,7 +35,7 @@ BOOK = Rulebook("Watch", "rule", make)
 def record_types():
     rule = Field("rule", Kind.JSON, "Which customers.", condition="Customer")
     fields = (ID, Field("name", Kind.TEXT, "Its name.", required=True), rule, *AUDIT)
-    return [RecordType("Watch", "watches", Watch, "Watches.", fields)]
+    return [RecordType("Watch", "watches", Watch, "Watches.", fields, known_by=("name",), configuration=True)]
 
 
 async def explain(ask):
