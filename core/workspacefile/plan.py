@@ -116,6 +116,7 @@ class WorkspaceFiles:
             async with AsyncExitStack() as stack:
                 registry = await stack.enter_async_context(self._database.admin())
                 await stack.enter_async_context(registry.transaction())
+                workspace = await self._workspaces.get_in(registry, workspace.slug)
                 found = list(await self._own(registry, workspace, content.get("workspace")))
                 workspace = await self._workspaces.get_in(registry, workspace.slug)
                 connection = await stack.enter_async_context(
