@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,20 @@ LOADED = ("-p", "no:headless_crm", "-p", "core.testing.fixtures")
 
 PASSING = """
 import pytest
+import pytest_asyncio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared(workspace_for_module):
+    return await workspace_for_module(["groups"])
+
+
+@settings(max_examples=3, deadline=None)
+@given(count=st.integers(1, 3))
+async def test_with_hypothesis(shared, count):
+    assert len(await shared.customers(count)) == count
 
 
 @pytest.mark.parametrize("name", ["An", "Bình"])
@@ -95,8 +110,12 @@ def client():
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run pytest in a folder as a partner would, with warnings as errors."""
     (folder / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = session\n")
+    # Settings of his own deployment, which the tests must not touch.
+    environment = {**os.environ, "CRM_DATABASE_URL": "postgresql://nowhere.invalid/crm", "CRM_NONSENSE": "1"}
     command = [sys.executable, "-W", "error", "-m", "pytest", "-q", *LOADED, f"--basetemp={folder}/tmp", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 def test_the_plugin_is_installed() -> None:
@@ -113,7 +132,9 @@ def test_a_partner_needs_no_configuration_and_failures_show_his_own_lines(tmp_pa
     (tmp_path / "test_failing.py").write_text(FAILING)
     (tmp_path / "test_page.py").write_text("\n\n".join(snippets))
     out = run(tmp_path, "--show-capture=no").stdout
-    assert f"5 failed, {4 + len(snippets) + 1} passed" in out, out
+    assert f"5 failed, {5 + len(snippets) + 1} passed" in out, out
+    assert list(tmp_path.rglob("PG_VERSION"))
+    assert not list(tmp_path.rglob("postmaster.pid")), "the server still runs"
     for said in (
         "AssertionError: expected exactly one SQL statement, 2 ran:\nE       1. select json_build_object('customers'",
         "AssertionError: the mutation was refused:\nE         REQUIRED:",
