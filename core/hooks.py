@@ -109,7 +109,7 @@ class Hooks:
         """Await each plugin's hook in order; one that fails is logged and counted, the others go on."""
         for plugin, function in self._calls(hook, arguments):
             try:
-                with self._watch(plugin, hook):
+                with self._watch(plugin, hook, late=True):
                     await function()
             except PluginError:
                 continue
@@ -123,15 +123,18 @@ class Hooks:
             values = [given[name] for name in implementation.argnames]
             yield plugin, partial(implementation.function, *values)
 
-    def _watch(self, plugin: str, hook: str) -> _Watch:
-        return _Watch(self.health.setdefault(plugin, Health()), plugin, hook)
+    def _watch(self, plugin: str, hook: str, *, late: bool = False) -> _Watch:
+        return _Watch(self.health.setdefault(plugin, Health()), plugin, hook, late=late)
 
 
 class _Watch:
-    """Times one call of a hook and turns what it raises into a PluginError with its name."""
+    """Times one call of a hook and turns what it raises into a PluginError with its name.
 
-    def __init__(self, health: Health, plugin: str, hook: str) -> None:
-        self.health, self.plugin, self.hook = health, plugin, hook
+    What the caller is to be told is raised as it is, unless it comes too `late` to refuse anything.
+    """
+
+    def __init__(self, health: Health, plugin: str, hook: str, *, late: bool) -> None:
+        self.health, self.plugin, self.hook, self.late = health, plugin, hook, late
 
     def __enter__(self) -> None:
         self.started = time.perf_counter()
@@ -141,9 +144,9 @@ class _Watch:
         self.health.seconds += time.perf_counter() - self.started
         if error is None or not isinstance(error, Exception):
             return
-        if isinstance(error, CrmError) and not isinstance(error, PluginError):
+        if isinstance(error, CrmError) and not isinstance(error, PluginError) and not self.late:
             raise error
-        if isinstance(error, (*COLLISIONS, asyncpg.QueryCanceledError)):
+        if isinstance(error, (*COLLISIONS, asyncpg.QueryCanceledError)) and not self.late:
             # No fault of the plugin's: the change set is tried again, or asks for less.
             raise error
         self.health.failures += 1

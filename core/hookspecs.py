@@ -144,8 +144,9 @@ async def check(batch: Batch, changes: ChangeSet, settings: Any) -> Sequence[Fau
     Called: in the change set's transaction, rows locked, after core's own checks, in batches of at most 5,000 rows.
     Return: faults, each of one row; faulty rows are refused or skipped as the caller's error policy says, those with a
     `warning` are written and reported.
-    Error: refuses the whole change set (a check that cannot decide never lets a row through) and is counted against the
-    plugin, but for a collision with another transaction: then all is tried again.
+    Error: refuses the whole change set: a check that cannot decide never lets a row through. A ClientError, such as
+    Refused, is told to the caller as it is; anything else is counted against the plugin, but for a collision with
+    another transaction, after which all is tried again, and for a statement that took too long.
     Since: 0.1.
     """
 
@@ -158,8 +159,7 @@ async def changed(batch: Batch, changes: ChangeSet, settings: Any) -> None:
 
     Called: once per written batch, for the batches that plugins write too.
     Return: nothing.
-    Error: rolls the whole change set back and is counted against the plugin; a collision with another transaction is
-    tried again.
+    Error: rolls the whole change set back, with the same consequences as in `check`.
     Since: 0.1.
     """
 
@@ -170,7 +170,7 @@ async def explain_viewer(record: Record, record_id: UUID, actor: Actor, ask: Ask
 
     Called: where the actor is a viewer of the record by this plugin (`Extension.lets_in`).
     Return: one text for each reason, in the language of `ask.context`, telling nothing that the asking may not know.
-    Error: fails the query.
+    Error: fails the query; a ClientError is told to the caller as it is.
     Since: 0.1.
     """
 
@@ -213,6 +213,6 @@ async def switched_on(changes: ChangeSet, since: datetime | None, settings: Any)
     Called: for the one plugin that is switched on or given settings, in that transaction, after its tables and
     permissions are there.
     Return: nothing.
-    Error: refuses the switching.
+    Error: refuses the switching; a ClientError is told to the caller as it is.
     Since: 0.1.
     """

@@ -541,13 +541,14 @@ async def test_plugins_react_in_their_order(fresh: Desk) -> None:
     assert SEEN == [("changed", 1), ("follows", "create"), ("committed", "customerCreate")]
 
 
-async def test_an_error_after_the_commit_undoes_nothing(fresh: Desk) -> None:
-    await fresh.features.enable(fresh.workspace, "good", {"refused": "late"})
+@pytest.mark.parametrize(("how", "error"), [("late", "RuntimeError"), ("late refusal", "BadInput")])
+async def test_an_error_after_the_commit_undoes_nothing(fresh: Desk, how: str, error: str) -> None:
+    await fresh.features.enable(fresh.workspace, "good", {"refused": how})
     SEEN.clear()
     await fresh.customer("An")
     assert ("committed", "customerCreate") in SEEN
     assert await fresh.fetch("select count(*) from customer") == 1
-    assert fresh.features.registry.health["good"].error == "RuntimeError"
+    assert fresh.features.registry.health["good"].error == error
 
 
 async def test_a_migration_that_fails_is_told_to_those_who_may_switch(

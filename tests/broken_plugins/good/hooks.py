@@ -7,6 +7,7 @@ from pydantic import BaseModel, SecretStr
 
 from core import (
     Argument,
+    BadInput,
     Compare,
     Conditions,
     Extension,
@@ -164,3 +165,5 @@ async def committed(change_set, settings):
     SEEN.append(("committed", change_set.operation))
     if settings.refused == "late":
         raise RuntimeError("too late to matter")
+    if settings.refused == "late refusal":
+        raise BadInput("too late to refuse")
