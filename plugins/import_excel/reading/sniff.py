@@ -100,4 +100,5 @@ def _old(path: Path) -> str:
         raise Unreadable("not_excel", "not_excel_mail")
     if lower & {"wksssworkbook", "contents", "nativecontent_main"} and "workbook" not in lower:
         raise Unreadable("unsupported", "unsupported_old")
-    raise Unreadable("not_excel" if lower else "corrupt")
+    damaged = not lower or any(n.startswith(("workbook", "book")) for n in lower)
+    raise Unreadable("corrupt" if damaged else "not_excel")
