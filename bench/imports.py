@@ -170,6 +170,20 @@ async def prepared(database: Database, slug: str) -> Workspace:
     return workspace
 
 
+def spent(folder: Path) -> float:
+    """The processor time that this process, its children and the database in a folder have used so far, in seconds."""
+    trees = [psutil.Process()]
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] == "postgres" and f"{folder}/" in " ".join(process.info["cmdline"] or ()):
+            trees.append(process)
+    total = 0.0
+    for process in {p for tree in trees for p in (tree, *tree.children(recursive=True))}:
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
 async def watch(peaks: dict[str, int]) -> None:
     """The highest resident memory of the reading child."""
     me = psutil.Process()
@@ -205,11 +219,15 @@ async def measure(rows: int, rounds: int) -> None:
             for workspace in (plain, full):
                 async with database.connection(workspace) as connection:
                     await connection.execute("analyze customer")
+            begun = spent(folder)
             alone = await bare(database, plain, whole)
+            between = spent(folder)
             took, counts = await product.bring(whole)
+            worked = between - begun, spent(folder) - between
             ratios.append(took["all"] / alone)
             shown = ", ".join(f"{k} {v:.1f} s" for k, v in took.items())
             print(f"round {n + 1}: bare {alone:.1f} s; product {shown}; ratio {ratios[-1]:.2f}; {counts}")
+            print(f"  processor time {worked[0]:.1f} s and {worked[1]:.1f} s, ratio {worked[1] / worked[0]:.2f}")
     finally:
         beside.cancel()
         await features.close()

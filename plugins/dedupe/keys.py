@@ -80,6 +80,12 @@ class Rules:
     criteria: tuple[Criterion, ...]
     normaliser: Normaliser
 
+    def fields(self, record: Record) -> frozenset[str]:
+        """The fields of customers or of contacts that the criteria compare."""
+        if record.name == "Contact":
+            return frozenset(c.contact_field for c in self.criteria)
+        return frozenset(f for c in self.criteria for f in c.fields)
+
     def keys(self, record: Record, values: Mapping[str, Any]) -> dict[Key, Criterion]:
         """The keys of a customer or a contact, given by field name."""
         contact = record.name == "Contact"
@@ -140,13 +146,18 @@ def concerned(batch: Batch, *, fields: frozenset[str] = frozenset((*STYLES, "pho
 def _held(batch: Batch, rows: Sequence[Row], rules: Rules) -> list[Held]:
     found = []
     contact = batch.record.name == "Contact"
+    compared = rules.fields(batch.record)
     for row in rows:
         after, before = row.after or {}, row.before or {}
         assert isinstance(row.id, UUID)
         customer = UUID(after["customerId"]) if contact else row.id
+        moved = contact and "customerId" in row.changed
+        if batch.action == "update" and not moved and not row.changed & compared:
+            # No criterion compares what changes: its keys are as they were.
+            found.append(Held(row, customer, row.id if contact else None, set(), {}, rules))
+            continue
         keys = rules.keys(batch.record, after)
         had = set(rules.keys(batch.record, before)) if batch.action == "update" else set()
-        moved = contact and "customerId" in row.changed
         wanted = {k: c for k, c in keys.items() if k not in had or moved}
         found.append(Held(row, customer, row.id if contact else None, had, keys, rules, wanted))
     return found
