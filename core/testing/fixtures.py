@@ -46,7 +46,7 @@ def pytest_pycollect_makeitem() -> Generator[None, Any, Any]:
     """Have pytest-asyncio run the tests that use the kit, on the run's event loop, whatever its mode."""
     found = yield
     for item in found if isinstance(found, list) else [found]:
-        if isinstance(item, pytest.Function) and FIXTURES & set(item.fixturenames):
+        if _asyncio_fixture and isinstance(item, pytest.Function) and FIXTURES & set(item.fixturenames):
             _run_on_session_loop(item)
     return found
 

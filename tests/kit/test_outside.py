@@ -107,9 +107,20 @@ def client():
 """
 
 
+WANTING = """
+def test_of_something_else():
+    pass
+
+
+async def test_of_a_plugin(workspace):
+    pass
+"""
+
+
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run pytest in a folder as a partner would, with warnings as errors."""
-    (folder / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = session\n")
+    options = "" if "no:asyncio" in arguments else "asyncio_default_fixture_loop_scope = session\n"
+    (folder / "pytest.ini").write_text(f"[pytest]\n{options}")
     # Settings of his own deployment, which the tests must not touch.
     environment = {**os.environ, "CRM_DATABASE_URL": "postgresql://nowhere.invalid/crm", "CRM_NONSENSE": "1"}
     command = [sys.executable, "-W", "error", "-m", "pytest", "-q", *LOADED, f"--basetemp={folder}/tmp", *arguments]
@@ -154,3 +165,11 @@ def test_whoever_does_not_use_it_does_not_notice_it(tmp_path: Path) -> None:
     done = run(tmp_path)
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
+
+
+def test_without_the_extra_its_fixtures_say_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "test_partner.py").write_text(WANTING)
+    (tmp_path / "pytest_asyncio.py").write_text('raise ImportError("as if it were not installed")')
+    out = run(tmp_path, "-p", "no:asyncio", "--strict-markers").stdout
+    assert "1 passed, 1 error" in out, out
+    assert "install headless-crm[testing] to use its fixtures" in out
