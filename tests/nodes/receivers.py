@@ -23,13 +23,17 @@ GONE = (OSError, ConnectionClosed, InvalidHandshake, EOFError, httpx.TransportEr
 
 @dataclass
 class Receiver:
-    """One subscriber, over a WebSocket or by server-sent events; `got` counts what it was told, by (id, change set)."""
+    """One subscriber, over a WebSocket or by server-sent events; `got` counts what it was told, by (id, change set).
+
+    `refetched` are the cursors at which it was told to fetch everything again, as after a long absence.
+    """
 
     fleet: Fleet
     since: str
     socket: bool
     got: Counter[tuple[str, str]] = field(default_factory=Counter)
     resumed: int = 0
+    refetched: list[str] = field(default_factory=list)
 
     async def follow(self) -> None:
         """Subscribe until cancelled."""
@@ -80,6 +84,7 @@ class Receiver:
             return
         event = payload["data"]["customerChanged"]
         if event["action"] == "REFETCH":
-            self.fleet.faults.append("a subscriber was told to fetch again: less load, or events are lost in the count")
-        self.got[event["id"], event["changeSetId"]] += 1
+            self.refetched.append(event["cursor"])
+        else:
+            self.got[event["id"], event["changeSetId"]] += 1
         self.since = event["cursor"]

@@ -17,6 +17,7 @@ import orjson
 from core.apikeys import issue_api_key
 from core.commands.console import Deployment, deployment
 from core.commands.setup import set_up
+from core.eventcursor import EventCursor
 from core.pool import Pool
 from core.settings import Settings
 from tests.nodes.callers import JOB_RECORDS, SLUG, Caller, Fleet
@@ -28,6 +29,11 @@ SECRET = "s" * 40
 #: A job whose worker was killed is taken over after 30 seconds; the one that takes it over may be killed, too.
 JOBS_SECONDS = 180
 EVENTS_SECONDS = 30
+_SEEN = """
+select distinct c.record_id::text as id, c.change_set_id::text as change_set
+from change c join change_set cs on cs.id = c.change_set_id
+where c.record_type = 'Customer' and pg_visible_in_snapshot(cs.xid, $1::text::pg_snapshot)
+"""
 
 
 @dataclass
@@ -87,17 +93,20 @@ class Trial:
     async def _kill(self, processes: list[Process], pool: Pool) -> Counter[str]:
         """Kill a process at every tick, in rounds of random order; workers when both are in the middle of jobs.
 
-        One that is not back yet from its last death is passed over.
+        One that is not back yet from its last death is passed over, and so is a server while no other one is there.
         """
         dice, began, kills = random.Random(self.seed), time.monotonic(), Counter[str]()
         order: list[Process] = []
+        servers = [p for p in processes if p.port]
         returning: list[asyncio.Task[None]] = []
         for tick in range(1, int(self.seconds / self.every) + 1):
             await asyncio.sleep(began + tick * self.every - time.monotonic())
-            order = [p for p in order or dice.sample(processes, len(processes)) if not p.returning]
-            if not order:
+            order = order or dice.sample(processes, len(processes))
+            there = [p for p in order if not p.returning and not (p.port and any(s.returning for s in servers))]
+            if not there:
                 continue
-            victim = order.pop()
+            victim = there[-1]
+            order.remove(victim)
             kills[victim.name] += 1
             if not victim.port:
                 await _busy(pool)
@@ -159,8 +168,9 @@ class Trial:
         self.counts |= {"customers created": len(answered), "customers changed": len(changed)}
 
     async def _judge_events(self, opened: Deployment, receivers: list[Receiver]) -> None:
-        """Every subscriber was told of each change in the journal once."""
-        pool = opened.database.pool(await opened.workspaces.get(SLUG))
+        """Every subscriber was told of each change in the journal once, or to fetch anew what includes it."""
+        workspace = await opened.workspaces.get(SLUG)
+        pool = opened.database.pool(workspace)
         journal = {
             (row["id"], row["change_set"])
             for row in await pool.fetch(
@@ -172,7 +182,14 @@ class Trial:
         while any(journal - r.got.keys() for r in receivers) and time.monotonic() < end:
             await asyncio.sleep(0.2)
         for n, receiver in enumerate(receivers):
-            lost, twice = journal - receiver.got.keys(), [key for key, times in receiver.got.items() if times > 1]
+            fetched: set[tuple[str, str]] = set()
+            for cursor in receiver.refetched:
+                seen = EventCursor.decode(cursor, workspace).seen
+                fetched |= {(row["id"], row["change_set"]) for row in await pool.fetch(_SEEN, seen)}
+            lost, twice = (
+                journal - receiver.got.keys() - fetched,
+                [key for key, times in receiver.got.items() if times > 1],
+            )
             extra = receiver.got.keys() - journal
             if lost or twice or extra:
                 self.faults.append(
@@ -180,6 +197,7 @@ class Trial:
                     f" {len(twice)} told twice, {len(extra)} of nothing"
                 )
         self.counts |= {"changes in the journal": len(journal), "events": sum(r.got.total() for r in receivers)}
+        self.counts["told to fetch again"] = sum(len(r.refetched) for r in receivers)
 
     @asynccontextmanager
     async def _processes(self, opened: Deployment) -> AsyncIterator[list[Process]]:
