@@ -41,9 +41,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
     if int(version.lstrip("v").split(".")[0]) < 20:
         pytest.skip(f"needs Node 20, this is {version}")
-    demo = Demo(tmp_path_factory.mktemp("typescript"), customers=20).serve()
-    yield demo
-    demo.stop()
+    demo = Demo(tmp_path_factory.mktemp("typescript"), customers=20)
+    try:
+        yield demo.serve()
+    finally:
+        demo.stop()
 
 
 @pytest.fixture(scope="module")
