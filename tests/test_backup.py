@@ -182,8 +182,8 @@ async def test_jobs_that_had_not_ended_go_on_with_what_their_key_allows(
 async def test_what_is_no_sound_backup_is_refused_and_leaves_nothing(database: Database, desk: Desk) -> None:
     data = await saved(desk)
     before = await left(database)
-    damaged = [data[:cut] for cut in (0, 300, len(data) // 2, len(data) - 200, len(data) - 1)]
-    for place in range(1000, len(data), len(data) // 5):
+    damaged = [data[:cut] for cut in (0, len(data) // 2, len(data) - 1)]
+    for place in (1000, len(data) // 3, len(data) - 1000):
         damaged.append(data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :])
     damaged += [b"PK\x03\x04 something else", gzip.compress(b"no tar"), gzip.compress(tar({"a.txt": b"x"}))]
     members = opened(data)

@@ -84,6 +84,7 @@ async def test_a_workspace_goes_through_a_file(
     await workspaces.erase("shop3")
 
 
+@pytest.mark.nightly
 async def test_a_restore_that_is_killed_leaves_nothing_and_can_be_repeated(
     run: Run, tmp_path: Path, settings: Settings, database: Database, workspaces: Workspaces, shop: Workspace
 ) -> None:
@@ -119,6 +120,7 @@ async def test_a_restore_that_is_killed_leaves_nothing_and_can_be_repeated(
     await workspaces.erase("killed")
 
 
+@pytest.mark.nightly
 async def test_nothing_of_an_erased_workspace_is_left_in_the_whole_cluster(
     run: Run, database: Database, workspaces: Workspaces, shop: Workspace
 ) -> None:

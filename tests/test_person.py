@@ -165,6 +165,7 @@ async def test_who_may_erase_and_whom(desk: Desk) -> None:
     assert (await desk.do(ERASE, allowed, values=["ONE@example.vn"]))["records"] == 1
 
 
+@pytest.mark.nightly
 async def test_the_command_tells_where_and_asks(desk: Desk, tmp_path: Path) -> None:
     email = "by.command@example.vn"
     customer = await desk.customer("By command", email=email)

@@ -186,6 +186,7 @@ async def test_a_plugin_that_is_gone_is_named(database: Database, old: Desk) -> 
     await without.close()
 
 
+@pytest.mark.nightly
 async def test_copies_of_rehearsals_that_were_killed_are_dropped_by_the_next(database: Database, old: Desk) -> None:
     left_behind = replace(fresh("x"), schema="rehearsal_left", role="rehearsal_left")
     async with database.admin() as connection, connection.transaction():
