@@ -100,6 +100,7 @@ async def ready(client: Client) -> None:
     await until(lambda: replica.behind is not None)
 
 
+@pytest.mark.nightly
 async def test_only_who_tolerates_it_is_answered_by_the_replica(client: Client, standby: Standby) -> None:
     await ready(client)
     await create(client, "first")
@@ -136,6 +137,7 @@ async def test_only_who_tolerates_it_is_answered_by_the_replica(client: Client, 
         'mutation { customerCreate(input: {name: "m", kind: PERSON}, dryRun: true) { customer { name } } }',
     ],
 )
+@pytest.mark.nightly
 async def test_whatever_is_no_plain_read_goes_to_the_primary(client: Client, query: str) -> None:
     await ready(client)
     before = served()
@@ -144,12 +146,14 @@ async def test_whatever_is_no_plain_read_goes_to_the_primary(client: Client, que
     assert served() == before
 
 
+@pytest.mark.nightly
 async def test_the_doctor_says_how_far_it_is_behind(client: Client) -> None:
     (found,) = await server.replica(client.services.database)
     assert (found.what, found.level) == ("replica", "ok")
     assert 0 <= float(found.detail.split()[0]) < 10
 
 
+@pytest.mark.nightly
 async def test_a_workspace_sees_its_own_rows_only(client: Client) -> None:
     await ready(client)
     await client.workspace("replica_other")
@@ -172,18 +176,16 @@ async def test_a_workspace_sees_its_own_rows_only(client: Client) -> None:
         await replica._pool(mine).execute("delete from customer")
 
 
-async def test_a_staleness_that_is_no_number_is_refused(client: Client) -> None:
-    for wrong in ("soon", "-1", "1e9", ""):
-        answer = await client.post(NAMES, headers={"x-max-staleness": wrong})
-        assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (400, "BAD_REQUEST"), wrong
-
-
 async def test_without_a_replica_the_header_changes_nothing(database: Database, settings: Settings) -> None:
     async with opened(database, settings) as client:
         await create(client, "alone")
         assert await names(client, LONG) == ["alone"]
+        for wrong in ("soon", "-1", "1e9", ""):
+            answer = await client.post(NAMES, headers={"x-max-staleness": wrong})
+            assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (400, "BAD_REQUEST"), wrong
 
 
+@pytest.mark.nightly
 async def test_while_it_is_away_the_primary_answers(client: Client, standby: Standby) -> None:
     await ready(client)
     replica = client.services.database.replica
@@ -216,6 +218,7 @@ async def _ask_on(client: Client) -> None:
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.nightly
 async def test_one_that_was_promoted_is_none_any_more(client: Client, standby: Standby) -> None:
     await ready(client)
     await standby.execute("select pg_promote()")
