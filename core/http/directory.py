@@ -67,11 +67,13 @@ class Directory:
     async def _read(self) -> None:
         self._read_at = time.monotonic()
         found = await self._workspaces.list()
-        gone, self._by_slug = self._by_slug, {w.slug: w for w in found}
-        for workspace in gone.values():
-            if self._by_slug.get(workspace.slug) != workspace:
-                await self._database.forget(workspace)
+        known, self._by_slug = self._by_slug.values(), {w.slug: w for w in found}
         self._by_hostname = {w.hostname.lower(): w for w in found if w.hostname}
+        places = {(w.role, w.database_url) for w in found}
+        for workspace in known:
+            # It was erased, or lives elsewhere now.
+            if (workspace.role, workspace.database_url) not in places:
+                await self._database.forget(workspace)
 
     def _changed(self, _slug: str | None) -> None:
         task = asyncio.get_running_loop().create_task(self._follow())
