@@ -16,6 +16,7 @@ from core.database import Database
 from core.errors import BadInput, DatabaseError
 from core.eventcursor import EventCursor
 from core.features import Features
+from core.http.directory import Directory
 from core.jobs import enqueue
 from core.workspaces import Workspaces
 from tests.conftest import NewWorkspace
@@ -169,3 +170,26 @@ async def test_a_move_that_was_killed_is_repeated(
     await workspaces.erase(desk.workspace.slug)
     async with database.admin() as connection:
         assert await connection.fetchval("select count(*) from pg_proc where proname like 'moving%'") == 0
+
+
+async def test_servers_follow_a_move_and_keep_the_connections_of_those_who_stay(
+    database: Database, workspaces: Workspaces, desk: Desk, new_workspace: NewWorkspace, elsewhere: str
+) -> None:
+    stays = await new_workspace(migrated=False)
+    directory = Directory(database, workspaces, "default")
+    await directory.open()
+    pools = [database.pool(desk.workspace), database.pool(stays)]
+    await move(database, desk.features.registry, desk.workspace, elsewhere)
+    while (found := await directory.find(desk.workspace.slug)) is None or found.database_url != elsewhere:
+        await asyncio.sleep(0.05)
+    assert await database.pool(found).fetchval("select current_database()") == "faraway"
+    assert await Desk(database, desk.features, found).do("{ customers { totalCount } }") == {"totalCount": 20}
+    async with database.admin() as connection:
+        await workspaces.relocate(stays, None)
+        assert await connection.fetchval("select count(*) from crm.workspace where id = $1", stays.id) == 1
+    await asyncio.sleep(0.3)
+    assert await pools[1].fetchval("select 1") == 1
+    with pytest.raises(DatabaseError, match="the pool is closed"):
+        await pools[0].fetchval("select 1")
+    await directory.close()
+    await workspaces.erase(desk.workspace.slug)
