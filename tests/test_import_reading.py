@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from plugins.import_excel.reading.limits import Limits
 from plugins.import_excel.reading.problem import Unreadable
 from plugins.import_excel.reading.reader import Reading
 from tests.importing import book, shared
-from tests.mutants import mutants
+from tests.mutants import mutants, sound
 
 ACCEPTED = {
     "rows_or_corrupt": ("rows", "corrupt", "empty"),
@@ -150,6 +151,27 @@ async def test_nothing_is_lost_of_what_one_reader_alone_would_lose(tmp_path: Pat
     summary, rows = await read(path)
     assert summary["engine"] == "openpyxl"
     assert rows == [["0912345678", {"e": "#N/A"}, {"f": "=1+1"}, "a\nb \t c\\d"]]
+
+
+@pytest.mark.nightly
+async def test_xls_and_ods_say_the_same_as_xlsx(tmp_path: Path) -> None:
+    office = shutil.which("soffice")
+    if office is None:
+        pytest.skip("LibreOffice is not installed")
+    made = tmp_path / "made.xlsx"
+    sound(made)
+    profile = f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}"
+    for format_, engine in (("xls", "xlrd"), ("ods", "calamine")):
+        given = (office, "--headless", profile, "--convert-to", format_, "--outdir", str(tmp_path), str(made))
+        saving = await asyncio.create_subprocess_exec(*given, stdout=asyncio.subprocess.DEVNULL)
+        assert await saving.wait() == 0
+        summary, rows = await read(tmp_path / f"made.{format_}")
+        assert summary["engine"] == engine
+        assert rows[2][5] == {"e": "#N/A"}
+        # LibreOffice keeps number formats in .ods where calamine does not look; importing pads phones by itself.
+        assert rows[0][2] == ("0912000001" if format_ == "xls" else 912_000_001)
+        assert [row[3] for row in rows] == [{"d": f"1990-01-{i:02}"} for i in range(1, 13)]
+        assert [row[:2] for row in rows] == [row[:2] for row in (await read(made))[1]]
 
 
 async def test_two_rows_of_header_below_titles_twins_and_blanks(tmp_path: Path) -> None:
