@@ -79,6 +79,10 @@ class Base:
             await connection.execute("reset statement_timeout")
 
 
+def _settings(folder: Path) -> Settings:
+    return Settings.load(data_dir=folder, secret="s" * 40, log_level="error", statement_timeout_ms=600_000)
+
+
 @asynccontextmanager
 async def base(plugin: str, data: Path | None = None) -> AsyncIterator[Base]:
     """A workspace with a plugin; in a folder that is kept, or in one that is deleted at the end.
@@ -87,7 +91,7 @@ async def base(plugin: str, data: Path | None = None) -> AsyncIterator[Base]:
     """
     with tempfile.TemporaryDirectory(prefix=f"bench-{plugin}-") as scratch:
         folder = scratch if data is None else data
-        database = await Database.open(Settings.load(data_dir=Path(folder), secret="s" * 40, log_level="error"))
+        database = await Database.open(_settings(Path(folder)))
         features = Features(database, registry=PluginRegistry.discover([f"plugins.{plugin}"]))
         try:
             spaces, fresh = Workspaces(database), False

@@ -67,10 +67,13 @@ def _matching(mode: str, given: GivenArgument, catalog: Catalog) -> Predicate:
         return some
     if mode == "none":
         return all_of(_given(ids), Related(_MEMBERS, "none", listed))
-    # Nobody is in one group twice, so in all of them means as many memberships as groups. Counting is for those who
-    # are in any at all: the others are found out by a join.
-    every = all_of(some, RelatedCount(_MEMBERS, listed, "eq", ids.map(len, "number")))
-    return every if mode == "and" else all_of(_given(ids), Not(every))
+    # Nobody is in one group twice, so in all of them means as many memberships as groups.
+    every = RelatedCount(_MEMBERS, listed, "eq", ids.map(len, "number"))
+    if mode == "and":
+        # Counting is for those who are in any at all: the others are found out by a join.
+        return all_of(some, every)
+    # Not so here, where nearly all match: whoever is looked at is counted, and the page is soon full.
+    return all_of(_given(ids), Not(every))
 
 
 def _given(ids: Operand) -> Predicate:
