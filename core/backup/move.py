@@ -203,7 +203,8 @@ async def _last_round(
                 moved.carried += await capture.carry(source, target)
                 for guard in guards:
                     await target.execute(guard.make)
-                if await counts(source, found) != await counts(target, found):
+                there, here = await asyncio.gather(counts(source, found), counts(target, found))
+                if there != here:
                     raise DatabaseError(
                         f"the copy of {workspace.slug} has other rows than the original: nothing was moved"
                     )
