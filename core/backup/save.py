@@ -7,7 +7,6 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +15,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from core import clock
 from core.backup.archive import FILES, PIECE, TABLES, Writer
 from core.backup.contents import Table, history, sequences, tables, use
 from core.context import Workspace
@@ -101,7 +101,7 @@ async def _manifest(
     plugins = await connection.fetch("select plugin, version, enabled from feature order by plugin")
     apps = {p.app.app_name: name for name, p in registry.plugins.items() if p.app}
     return {
-        "made_at": datetime.now(UTC),
+        "made_at": clock.now(),
         "made_by": f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}",
         "postgresql": await connection.fetchval("show server_version"),
         "workspace": {

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
+from core import clock
 from core.commands.console import Json, deployment, print_json, run
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def backup(
     as_json: Json = False,
 ) -> None:
     """Write everything of a workspace, as it is at one moment, to a file; everybody goes on working meanwhile."""
-    path = to or f"{workspace}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.backup.tar.gz"
+    path = to or f"{workspace}-{clock.now():%Y%m%dT%H%M%SZ}.backup.tar.gz"
     with _output(path) as out:
         saved = run(_backup(workspace, out))
     echo = _aside if path == "-" else typer.echo
