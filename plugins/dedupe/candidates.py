@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -103,12 +105,16 @@ async def _candidates(ask: Ask, settings: Settings) -> dict[str, Any]:
     normaliser = Normaliser.of(settings, ask.context.workspace.country)
     if given.get("customerId") is not None:
         compared = await _with_one(ask, normaliser, uuid_or_none(given["customerId"]))
+        pairs = await asyncio.to_thread(_scored, compared, threshold)
     else:
-        compared = await _among(ask, normaliser, settings.candidate_limit)
-    apart = await _dismissed(ask, [p.id for pair in compared for p in pair])
-    wanted = [pair for pair in compared if frozenset((pair[0].id, pair[1].id)) not in apart]
+        pairs = await _among(ask, normaliser, settings.candidate_limit, threshold)
+    apart = await _dismissed(ask, [p.id for _, *pair, _ in pairs for p in pair])
     after = None if given.get("after") is None else _place(given["after"])
-    found = await asyncio.to_thread(_scored, wanted, threshold, after)
+    found = [
+        (score, one, other, evidence)
+        for score, one, other, evidence in pairs
+        if (after is None or (-score, one.id, other.id) > after) and frozenset((one.id, other.id)) not in apart
+    ]
     nodes = [_shown(pair) for pair in found[:first]]
     return page(nodes, given.get("after"), more=len(found) > first)
 
@@ -116,12 +122,11 @@ async def _candidates(ask: Ask, settings: Settings) -> dict[str, Any]:
 Place = tuple[float, str, str]
 
 
-def _scored(pairs: Iterable[tuple[Profile, Profile]], threshold: float, after: Place | None) -> list[Pair]:
-    """The pairs that reach a score and come after a place, best first."""
+def _scored(pairs: Iterable[tuple[Profile, Profile]], threshold: float) -> list[Pair]:
+    """The pairs that reach a score, best first."""
     found = []
     for one, other in pairs:
-        compared = compare(one, other, threshold)
-        if compared and (after is None or (-compared[0], one.id, other.id) > after):
+        if compared := compare(one, other, threshold):
             found.append((compared[0], one, other, compared[1]))
     return sorted(found, key=lambda p: (-p[0], p[1].id, p[2].id))
 
@@ -146,17 +151,34 @@ def _shown(pair: Pair) -> dict[str, Any]:
     }
 
 
-async def _among(ask: Ask, normaliser: Normaliser, limit: int) -> list[tuple[Profile, Profile]]:
-    """The pairs worth comparing among the customers that satisfy the condition."""
+#: The pairs that were found last, by what they were found in: the next page need not compare everybody anew.
+_FOUND: OrderedDict[bytes, list[Pair]] = OrderedDict()
+_MOST_FOUND = 8
+
+
+async def _among(ask: Ask, normaliser: Normaliser, limit: int, threshold: float) -> list[Pair]:
+    """The pairs that reach a score among the customers that satisfy the condition, best first."""
     conditions = Conditions(ask.policy)
     where = ask.given("where")
     assert where is not None
     among = conditions.sql(where_condition(where, ask.policy.catalog["Customer"], ask.policy), "c")
-    profiles = await _profiles(ask, conditions, normaliser, f"{among} order by c.id limit {limit + 1}")
+    data = await _values(ask, conditions, f"{among} order by c.id limit {limit + 1}")
+    # All that the scores follow from: whoever reads the same of the same customers finds the same.
+    key = hashlib.blake2b(data + repr((normaliser.fingerprint, limit, threshold)).encode()).digest()
+    if (known := _FOUND.get(key)) is not None:
+        _FOUND.move_to_end(key)
+        return known
+    found = _FOUND[key] = await asyncio.to_thread(_compared, data, normaliser, limit, threshold)
+    if len(_FOUND) > _MOST_FOUND:
+        _FOUND.popitem(last=False)
+    return found
+
+
+def _compared(data: bytes, normaliser: Normaliser, limit: int, threshold: float) -> list[Pair]:
+    profiles = _read(data, normaliser)
     if len(profiles) > limit:
         raise LimitExceeded(f"more than {limit} customers satisfy the condition: narrow it")
-    places = await asyncio.to_thread(blocking.pairs, profiles)
-    return [(profiles[i], profiles[j]) for i, j in sorted(places)]
+    return _scored(((profiles[i], profiles[j]) for i, j in sorted(blocking.pairs(profiles))), threshold)
 
 
 async def _with_one(ask: Ask, normaliser: Normaliser, id_: UUID | None) -> list[tuple[Profile, Profile]]:
@@ -201,6 +223,11 @@ def _blocks(conditions: Conditions, one: Profile) -> list[str]:
 
 async def _profiles(ask: Ask, conditions: Conditions, normaliser: Normaliser, condition: str) -> list[Profile]:
     """The customers that satisfy a condition on `c`, in the order of their ids, as far as the actor reads them."""
+    return await asyncio.to_thread(_read, await _values(ask, conditions, condition), normaliser)
+
+
+async def _values(ask: Ask, conditions: Conditions, condition: str) -> bytes:
+    """What is compared of the customers that satisfy a condition on `c`: their ids and values, as JSON."""
     record = ask.policy.catalog["Customer"]
     table, where = conditions.source(ask.policy.scope("Customer"), "c")
     columns = [
@@ -209,12 +236,12 @@ async def _profiles(ask: Ask, conditions: Conditions, normaliser: Normaliser, co
     values, matching = f"json_build_object({', '.join(columns)})", " and ".join([*where, condition])
     rows = f"select c.id, {values} as v from {table} where {matching}"
     statement = f"select coalesce(json_agg(json_build_array(r.id, r.v) order by r.id), '[]'::json) from ({rows}) r"
-    data = orjson.loads(await ask.fetch(statement, conditions.bind(ask.context, ask.variables)))
-    return await asyncio.to_thread(_read, data, normaliser)
+    data: bytes = await ask.fetch(statement, conditions.bind(ask.context, ask.variables))
+    return data
 
 
-def _read(data: Sequence[tuple[str, Mapping[str, Any]]], normaliser: Normaliser) -> list[Profile]:
-    return [profile(id_, values, normaliser) for id_, values in data]
+def _read(data: bytes, normaliser: Normaliser) -> list[Profile]:
+    return [profile(id_, values, normaliser) for id_, values in orjson.loads(data)]
 
 
 async def _dismissed(ask: Ask, ids: Sequence[str]) -> set[frozenset[str]]:
