@@ -59,7 +59,7 @@ kills: install ## Kill one of two servers and two workers every 20 s for SECONDS
 	$(BIN)/python -m tests.nodes --seconds $(SECONDS)
 
 acceptance: install ## Run third-party GraphQL suites of KITS against the demo, served by WORKERS processes
-	$(BIN)/python -m scripts.acceptance $(KITS) --workers $(WORKERS) $(SUITES)
+	$(BIN)/python -m scripts.acceptance $(KITS) $(SUITES) --workers $(WORKERS)
 
 reference: install ## Write the references of hooks and public names for plugins' authors
 	$(BIN)/python -m scripts.reference
