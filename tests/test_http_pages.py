@@ -104,7 +104,7 @@ async def test_metrics_count_requests_by_operation_and_status(client: Client) ->
     assert re.search(r'crm_documents_total\{outcome="miss"\} [1-9]', text)
     assert re.search(r'crm_plans_total\{outcome="miss"\} [1-9]', text)
     assert re.search(r'crm_pool_connections\{state="idle"\} [1-9]', text)
-    for name in ("crm_pool_waiting 0", "crm_listening 1", "crm_queue_age_seconds 0", "crm_rate_limited_total"):
+    for name in ("crm_pool_waiting 0", "crm_listening 1", "crm_queue_age_seconds", "crm_rate_limited_total"):
         assert name in text
     total = re.search(r'crm_request_seconds_count\{kind="query"\} (\d+)', text)
     last = re.search(r'crm_request_seconds_bucket\{kind="query",le="\+Inf"\} (\d+)', text)
@@ -154,7 +154,8 @@ async def test_writes_jobs_and_statements_are_counted(client: Client, monkeypatc
     ):
         assert counted(after, sample) - counted(before, sample) == more, sample
     assert counted(after, "crm_statement_seconds_count") > counted(before, "crm_statement_seconds_count")
-    assert 90 <= counted(after, "crm_queue_age_seconds") < 200
+    # It is that of all workspaces: other tests' jobs may have waited longer.
+    assert counted(after, "crm_queue_age_seconds") >= 90
 
 
 def test_the_processes_of_a_server_speak_for_one_another(tmp_path: Path) -> None:

@@ -27,9 +27,13 @@ from tests.jobbing import JOBS, PLUGIN, Composed, note, system
 
 @pytest.fixture(autouse=True)
 async def _empty_queue(database: Database) -> AsyncIterator[None]:
+    """Nothing is in the queue that all workspaces share, neither before a test nor after it."""
+    empty = "truncate crm.pgqueuer, crm.pgqueuer_log"
+    async with database.admin() as connection:
+        await connection.execute(empty)
     yield
     async with database.admin() as connection:
-        await connection.execute("truncate crm.pgqueuer, crm.pgqueuer_log")
+        await connection.execute(empty)
 
 
 async def queue(database: Database) -> list[dict[str, Any]]:
