@@ -15,6 +15,8 @@ from core.workspaces import Workspaces
 
 NewWorkspace = Callable[..., Awaitable[Workspace]]
 
+QUEUE_EMPTIED = "truncate crm.pgqueuer, crm.pgqueuer_log, crm.pgqueuer_statistics, crm.pgqueuer_schedules"
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_environment() -> Iterator[None]:
@@ -78,6 +80,16 @@ async def workspace(new_workspace: NewWorkspace) -> Workspace:
 async def module_workspace(session_workspace: NewWorkspace) -> Workspace:
     """A workspace with the core's tables that the tests of one module share."""
     return await session_workspace()
+
+
+@pytest.fixture
+async def empty_queue(database: Database) -> AsyncIterator[None]:
+    """Nothing is in the queue that all workspaces share, neither before the test nor after it."""
+    async with database.admin() as connection:
+        await connection.execute(QUEUE_EMPTIED)
+    yield
+    async with database.admin() as connection:
+        await connection.execute(QUEUE_EMPTIED)
 
 
 @pytest.fixture

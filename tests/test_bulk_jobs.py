@@ -33,11 +33,7 @@ async def desk(database: Database, module_workspace: Workspace) -> AsyncIterator
         yield opened
 
 
-@pytest.fixture(autouse=True)
-async def _empty_queue(database: Database) -> AsyncIterator[None]:
-    yield
-    async with database.admin() as connection:
-        await connection.execute("truncate crm.pgqueuer, crm.pgqueuer_log")
+pytestmark = pytest.mark.usefixtures("empty_queue")
 
 
 def counts_of(**values: int) -> dict[str, int]:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -24,16 +23,7 @@ from core.schema.mutate import Mutator
 from tests.conftest import NewWorkspace
 from tests.jobbing import JOBS, PLUGIN, Composed, note, system
 
-
-@pytest.fixture(autouse=True)
-async def _empty_queue(database: Database) -> AsyncIterator[None]:
-    """Nothing is in the queue that all workspaces share, neither before a test nor after it."""
-    empty = "truncate crm.pgqueuer, crm.pgqueuer_log"
-    async with database.admin() as connection:
-        await connection.execute(empty)
-    yield
-    async with database.admin() as connection:
-        await connection.execute(empty)
+pytestmark = pytest.mark.usefixtures("empty_queue")
 
 
 async def queue(database: Database) -> list[dict[str, Any]]:

@@ -21,14 +21,11 @@ from core.queue import ENTRYPOINT, Queue, install_sql
 
 
 @pytest.fixture
-async def queue(database: Database) -> AsyncIterator[Queue]:
+async def queue(database: Database, empty_queue: None) -> AsyncIterator[Queue]:
     connection = await asyncpg.connect(database.dsn)
     try:
         yield Queue(connection)
     finally:
-        await connection.execute(
-            "truncate crm.pgqueuer, crm.pgqueuer_log, crm.pgqueuer_statistics, crm.pgqueuer_schedules"
-        )
         await connection.close()
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,7 @@ def _nothing_run() -> None:
     RUN.clear()
 
 
-@pytest.fixture(autouse=True)
-async def _empty_queue(database: Database) -> AsyncIterator[None]:
-    yield
-    async with database.admin() as connection:
-        await connection.execute("truncate crm.pgqueuer, crm.pgqueuer_log, crm.pgqueuer_schedules")
+pytestmark = pytest.mark.usefixtures("empty_queue")
 
 
 async def order(
