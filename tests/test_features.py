@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -568,6 +569,27 @@ async def test_a_migration_that_fails_is_told_to_those_who_may_switch(
     assert error["extensions"]["plugin"] == "own_table"
     assert "a column is in the way" in error["extensions"]["reason"]
     assert await desk.code(ENABLE, actor(), name="own_table") == "FORBIDDEN"
+
+
+async def test_what_was_asked_is_let_go_without_looking_for_garbage(
+    make: Any, database: Database, workspace: Workspace
+) -> None:
+    desk = Desk(database, make("plugins.dedupe"), workspace)
+    await desk.features.enable(workspace, "dedupe")
+    create = """mutation($records: [CustomerCreateInput!]!, $dry: Boolean!) {
+        customersBulkCreate(input: {records: $records}, dryRun: $dry) { counts userErrors { code } } }"""
+    gc.collect()
+    gc.disable()
+    try:
+        for dry in (True, False):
+            records = [{"name": f"An {i}", "kind": "PERSON", "source": "let go"} for i in range(20)]
+            await desk.do(create, records=records, dry=dry)
+            del records
+            kept = [o for o in gc.get_objects() if type(o) is dict and o.get("source") == "let go"]
+            assert len(kept) < 10
+            del kept
+    finally:
+        gc.enable()
 
 
 async def test_nothing_is_told_to_those_who_have_not_signed_in(

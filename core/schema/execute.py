@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
@@ -70,6 +70,7 @@ class Running:
     statements: int = 0
     mutate: Any = None
     stale: Fetch | None = None
+    executor: Any = None
     waiting: dict[Any, tuple[dict[UUID, None], asyncio.Future[dict[str, Any]]]] = field(default_factory=dict)
 
     async def read(self, plan: Read, fetch: Fetch | None = None) -> bytes:
@@ -244,6 +245,15 @@ def _demand_signed_in(context: RequestContext) -> None:
 class _Executor(Executor):  # type: ignore[type-arg]
     """graphql-core's executor, which splices in what is ready, reads `Records` and hands mutations over."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.context_value.executor = self
+
+    def let_go(self) -> None:
+        """Let go of what was asked: the executor refers to itself, and is only found when garbage is looked for."""
+        self.context_value = None
+        self.variable_values = cast("Any", None)
+
     def execute_field(
         self, parent_type: GraphQLObjectType, source: Any, field_details_list: Any, path: Any, position_context: Any
     ) -> Any:
@@ -326,8 +336,12 @@ async def _through_executor(running: Running, operation: Operation) -> Answer:
         executor_class=_Executor,
         hide_suggestions=True,
     )
-    if not hasattr(result, "data"):
-        result = await result
+    try:
+        if not hasattr(result, "data"):
+            result = await result
+    finally:
+        if running.executor is not None:
+            running.executor.let_go()
     id_ = running.context.request_id
     errors = [graphql_error(e.original_error, e, id_) if e.original_error else e for e in result.errors or ()]
     body: dict[str, Any] = {"data": result.data, "extensions": orjson.Fragment(running.extensions)}
