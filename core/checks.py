@@ -80,9 +80,12 @@ async def _unique(
     moved = conditions.operand(constant([r.id for r in considered]), "uuid[]")
     readable = conditions.sql(policy.scope(record.name).predicate, alias)
     live = f" and {alias}.deleted_at is null" if record.type.soft_delete else ""
+    # Value by value, each by its index: after a mass deletion the planner expects no live rows and would compare each
+    # with the whole list.
     statement = (
-        f"select {alias}.id, {column}, {readable} is true from {quote(record.type.tablename)} {alias} "
-        f"where {column} = any({wanted}) and {alias}.id <> all({moved}){live}"
+        f"select found.* from unnest({wanted}) w (value) cross join lateral (select {alias}.id, {column}, "
+        f"{readable} is true from {quote(record.type.tablename)} {alias} "
+        f"where {column} = w.value and {alias}.id <> all({moved}){live} limit 1) found"
     )
     values = [s({}, context) for s in conditions.parameters.sources]
     for id_, value, seen in await connection.fetch(statement, *values):
