@@ -76,7 +76,7 @@ async def test_an_import_and_20_clients_fight_over_the_same_codes(
         assert await desk.fetch(TWICE.format("code")) == 0
         assert await desk.fetch(TWICE.format("phone")) == 0
         assert heard["done"] > CLIENTS
-        # Who waits for a batch of the import longer than a statement may take is told so, and nothing of his is written.
+        # Who waits for a batch of the import longer than a statement may take is told so; nothing of his is written.
         assert set(heard) <= {"done", "DUPLICATE", "DUPLICATE_CUSTOMER", "NOT_FOUND", "STATEMENT_TIMEOUT"}, heard
         written = await desk.fetch("select count(*) from change where record_type = 'Customer' and action = 'CREATE'")
         assert written >= counts["created"]
