@@ -143,7 +143,7 @@ def measure(options: argparse.Namespace, questions: list[Question], facts: Facts
     found: dict[tuple[str, int, str], list[Sample]] = {}
     for question in questions:
         for server in asked_of(question, peers):
-            servers.load(server, bodies(question, facts, server.name), facts.authorization, 16, 1)
+            servers.load(server, bodies(question, facts, server.name), facts.authorization, 16, options.seconds)
     for round_ in range(options.rounds):
         for question in questions:
             for connections in CONNECTIONS:

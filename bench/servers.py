@@ -164,6 +164,8 @@ def load(
         found = json.loads(result.read_text())
     if found["errors"]:
         sys.exit(f"{server.name} answered {found['errors']} errors")
+    if not found["requests"]:
+        sys.exit(f"{server.name} answered nothing in {seconds} s, to: {bodies[0].decode()[:200]}")
     per_request = used / found["requests"] * 1000
     return Sample(
         found["requests"] / (found["micros"] / 1e6), per_request, *(found[p] / 1000 for p in ("p50", "p95", "p99"))
