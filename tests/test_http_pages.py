@@ -154,8 +154,9 @@ async def test_writes_jobs_and_statements_are_counted(client: Client, monkeypatc
     ):
         assert counted(after, sample) - counted(before, sample) == more, sample
     assert counted(after, "crm_statement_seconds_count") > counted(before, "crm_statement_seconds_count")
-    # It is that of all workspaces: other tests' jobs may have waited longer.
-    assert counted(after, "crm_queue_age_seconds") >= 90
+    # It is that of all workspaces: other tests' jobs may have waited longer than this one.
+    longest = max(90, counted(before, "crm_queue_age_seconds"))
+    assert longest <= counted(after, "crm_queue_age_seconds") < longest + 110
 
 
 def test_the_processes_of_a_server_speak_for_one_another(tmp_path: Path) -> None:
