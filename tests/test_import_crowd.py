@@ -23,6 +23,7 @@ CRITERION = """mutation { duplicateCriterionCreate(input: {fields: ["phone"], ef
   duplicateCriterion { status } userErrors { code } } }"""
 TWICE = """select count(*) from (select {0} from customer where deleted_at is null and {0} is not null
   group by {0} having count(*) > 1) twice"""
+FAULTY = "select count(distinct row_no) from import_fault"
 
 
 def phone(n: int) -> str:
@@ -71,8 +72,8 @@ async def test_an_import_and_20_clients_fight_over_the_same_codes(
         counts = done["counts"]
         assert sum(counts[k] for k in work.KINDS) == counts["rows"] == ROWS, counts
         assert counts["created"] > 0
-        # Half the rows have a phone that another row of the file has, too.
-        assert counts["failed"] + counts["skipped"] == done["faults"]["totalCount"] > 0
+        # Half the rows have a phone that another row of the file has, too; one may have a code that is taken besides.
+        assert counts["failed"] + counts["skipped"] == await desk.fetch(FAULTY) > 0
         assert await desk.fetch(TWICE.format("code")) == 0
         assert await desk.fetch(TWICE.format("phone")) == 0
         assert heard["done"] > CLIENTS
