@@ -78,13 +78,13 @@ class Server:
         self.process.wait(30)
 
 
-def ours(data: Path, customers: int) -> Server:
+def ours(data: Path, customers: int, *, pin: bool = True) -> Server:
     """A demo's server on a folder of its own."""
     port = free_port()
     env = {"CRM_DATA_DIR": str(data), "PORT": str(port), "CUSTOMERS": str(customers), "CRM_LOG_LEVEL": "warning"}
     # On, as in every deployment, but one actor puts on all the load.
     env["CRM_RATE_LIMIT_REQUESTS"] = "100000000"
-    return Server("ours", [str(Path(sys.executable).parent / "crm"), "demo"], port, env)
+    return Server("ours", [str(Path(sys.executable).parent / "crm"), "demo"], port, env, pin=pin)
 
 
 @contextmanager

@@ -34,6 +34,9 @@ _TYPES = """
 select distinct c.record_type from change_set cs join change c on c.change_set_id = cs.id
 where {since} and $5::text[] is not null
 """
+_AHEAD = """
+select bool_or(pg_snapshot_xmax(s::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot())) from unnest($1::text[]) s
+"""
 
 
 @dataclass(slots=True)
@@ -105,9 +108,8 @@ async def ahead(connection: Connection, cursor: EventCursor) -> bool:
 
     Raises DataError for a cursor that holds no snapshots.
     """
-    statement = "select pg_snapshot_xmax($1::text::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot())"
-    found = [await connection.fetchval(statement, s) for s in (cursor.seen, cursor.upper) if s]
-    return any(found)
+    found: bool = await connection.fetchval(_AHEAD, [s for s in (cursor.seen, cursor.upper) if s])
+    return found
 
 
 async def read(

@@ -20,7 +20,7 @@ from core.events import feed
 from core.events.feed import Links
 from core.events.sight import Sight
 from core.events.subscription import Subscription
-from core.events.watch import Event, Watch, selection_of
+from core.events.watch import Event, Question, Watch
 from core.features import Features
 from core.log import logger
 from core.schema.composition import Composition
@@ -33,8 +33,8 @@ LOG = logger("crm.events")
 #: notifications only travel within the deployment's own database.
 GATHER, LOOK, LOOK_ELSEWHERE = 0.02, 30.0, 1.0
 RETRY_SECONDS = 1.0
-#: Statements that one workspace's subscriptions run at once.
-AT_ONCE = 3
+#: Statements that one workspace's subscriptions run at once, and how many of those who come back catch up at once.
+AT_ONCE, CATCH_UP_AT_ONCE = 3, 2
 
 
 class Hub:
@@ -49,13 +49,18 @@ class Hub:
         self._subscriptions: set[Subscription] = set()
         self._watches: dict[Any, Watch] = {}
         self._sights: WeakValueDictionary[Any, Sight] = WeakValueDictionary()
-        self._links: tuple[Composition, Links] | None = None
+        self._composition: Composition | None = None
+        self._links: Links
         self._seen = ""
+        #: Who is still being told what he missed, and what has come for him meanwhile.
+        self._behind: dict[Subscription, list[Event]] = {}
         self._dirty = asyncio.Event()
-        self._stale = False
+        #: How often rights or the schema have changed, and up to which change everybody was looked at.
+        self._changes, self._followed = 0, 0
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._statements = asyncio.Semaphore(AT_ONCE)
+        self._catching_up = asyncio.Semaphore(CATCH_UP_AT_ONCE)
 
     def __len__(self) -> int:
         return len(self._subscriptions)
@@ -70,32 +75,39 @@ class Hub:
 
     def stale(self) -> None:
         """Rights or the schema have changed: look again who may see what before anything more is told."""
-        self._stale = True
+        self._changes += 1
         self._dirty.set()
 
     async def join(self, subscription: Subscription, since: str | None) -> None:
         """Add a subscriber: from now on, or from a cursor on. Raises what keeps him from subscribing."""
         cursor = None if since is None else EventCursor.decode(since, self.workspace)
         async with self._lock:
+            await self._follow()
             await self._renew(subscription)
-            async with self._database.connection(self.workspace) as connection:
-                if not self._subscriptions:
+            if not self._subscriptions:
+                async with self._database.connection(self.workspace) as connection:
                     self._seen = await feed.snapshot(connection)
-                if cursor is not None:
-                    try:
-                        await self._catch_up(connection, subscription, cursor)
-                    except asyncpg.DataError:
-                        raise BadInput("`since` is no cursor of this workspace") from None
+            seen = self._seen
+            if cursor is not None:
+                self._behind[subscription] = []
             self._subscriptions.add(subscription)
-            subscription.close = lambda: self._subscriptions.discard(subscription)
+            subscription.close = lambda: self._leave(subscription)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
+        if cursor is not None:
+            try:
+                async with self._catching_up:
+                    await self._catch_up(subscription, cursor, seen)
+            except BaseException:
+                self._leave(subscription)
+                raise
 
     async def close(self) -> None:
         """End all subscriptions and stop."""
         for subscription in list(self._subscriptions):
             subscription.end()
         self._subscriptions.clear()
+        self._behind.clear()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -120,15 +132,7 @@ class Hub:
 
     async def _advance(self) -> None:
         """Tell everything that was committed since the last time."""
-        composition = await self._features.composition(self.workspace)
-        if self._stale or (self._links is not None and self._links[0] is not composition):
-            self._stale = False
-            try:
-                await self._renew_all()
-            except BaseException:
-                # Until everybody has been looked at, nobody is told anything.
-                self._stale = True
-                raise
+        await self._follow()
         watches: dict[Watch, list[Subscription]] = {}
         for subscription in self._subscriptions:
             if subscription.watch is not None and not subscription.ended:
@@ -137,7 +141,7 @@ class Hub:
             return
         types = {watch.record.name for watch in watches}
         async with self._database.connection(self.workspace) as connection:
-            batch = await feed.read(connection, await self._known_links(), EventCursor(self._seen), types)
+            batch = await feed.read(connection, self._links, EventCursor(self._seen), types)
         if batch.changes or batch.flooded:
             found = await self._events(watches, batch)
             if self._stale:
@@ -150,12 +154,18 @@ class Hub:
 
     def _tell(self, subscription: Subscription, events: list[Event] | ClientError) -> None:
         if isinstance(events, ClientError):
-            self._subscriptions.discard(subscription)
+            self._leave(subscription)
             subscription.end(events)
-            return
-        for event in events:
-            subscription.put(event)
-        self.told += len(events)
+        elif subscription in self._behind:
+            self._behind[subscription] += events
+        else:
+            for event in events:
+                subscription.put(event)
+            self.told += len(events)
+
+    def _leave(self, subscription: Subscription) -> None:
+        self._subscriptions.discard(subscription)
+        self._behind.pop(subscription, None)
 
     async def _events(self, watches: Iterable[Watch], batch: feed.Batch) -> dict[Watch, list[Event] | ClientError]:
         """What each watch makes of a batch, or why it can make nothing of it; those who see alike are asked at once."""
@@ -184,23 +194,48 @@ class Hub:
     async def _fetch(self, text: str, values: Sequence[Any]) -> Any:
         return await self._database.pool(self.workspace).fetchval(text, *values)
 
-    async def _catch_up(self, connection: Any, subscription: Subscription, cursor: EventCursor) -> None:
-        """Have a subscriber told what he missed, up to where the others are."""
-        watch = subscription.watch
-        assert watch is not None
-        links = await self._known_links()
-        if await feed.ahead(connection, cursor):
-            # The database has been put back to before the cursor.
-            batch = feed.Batch(cursor, self._seen, (), frozenset({watch.record.name}))
-        else:
-            batch = await feed.read(connection, links, cursor, {watch.record.name}, self._seen)
-        self._tell(subscription, (await self._events([watch], batch))[watch])
+    async def _catch_up(self, subscription: Subscription, cursor: EventCursor, seen: str) -> None:
+        """Have a subscriber told what he missed up to `seen`, where he joined the others, and what came since.
 
-    async def _known_links(self) -> Links:
+        The others are not kept waiting: many come back at once, as when a server was started anew.
+        """
+        while not subscription.ended:
+            watch = subscription.watch
+            assert watch is not None
+            try:
+                async with self._database.connection(self.workspace) as connection:
+                    if await feed.ahead(connection, cursor):
+                        # The database has been put back to before the cursor.
+                        batch = feed.Batch(cursor, seen, (), frozenset({watch.record.name}))
+                    else:
+                        batch = await feed.read(connection, self._links, cursor, {watch.record.name}, seen)
+            except asyncpg.DataError:
+                raise BadInput("`since` is no cursor of this workspace") from None
+            missed = (await self._events([watch], batch))[watch]
+            if subscription.watch is watch and not self._stale:
+                held = self._behind.pop(subscription, [])
+                self._tell(subscription, missed)
+                self._tell(subscription, held)
+                return
+            # Rights have changed since.
+            async with self._lock:
+                await self._follow()
+
+    @property
+    def _stale(self) -> bool:
+        """Whether somebody may be watching with rights he has lost: until he is looked at, nobody is told anything."""
+        return self._followed != self._changes
+
+    async def _follow(self) -> None:
+        """Where rights or the schema have changed, look again what everybody may see before anything more is told."""
         composition = await self._features.composition(self.workspace)
-        if self._links is None or self._links[0] is not composition:
-            self._links = (composition, Links(composition.catalog))
-        return self._links[1]
+        if self._composition is not composition:
+            self._composition, self._links = composition, Links(composition.catalog)
+            self._changes += 1
+        if self._stale:
+            changes = self._changes
+            await self._renew_all()
+            self._followed = changes
 
     async def _renew_all(self) -> None:
         """Look again who everybody is and what he may see; whoever may not any more is told so and left."""
@@ -209,19 +244,22 @@ class Hub:
                 await self._renew(subscription)
             except (ClientError, GraphQLError) as error:
                 subscription.end(error)
-                self._subscriptions.discard(subscription)
+                self._leave(subscription)
         self._forget_unused()
 
     async def _renew(self, subscription: Subscription) -> None:
         """Give a subscriber the watch that suits who he is now. Raises what keeps him from watching."""
-        composition = await self._features.composition(self.workspace)
+        composition = self._composition
+        assert composition is not None
         actor = await subscription.renew()
-        asked = subscription.asked
-        key = (composition, actor.grants.fingerprint, actor.user_id, actor.team_ids, actor.mate_ids, asked.key)
+        question = subscription.question
+        if question is None or question.composition is not composition:
+            question = subscription.question = Question.of(composition, subscription.asked, self._limits)
+        key = (question.key, actor.grants.fingerprint, actor.user_id, actor.team_ids, actor.mate_ids)
         watch = self._watches.get(key)
         if watch is None:
-            operation, selection = selection_of(composition, asked, self._limits)
-            shape = operation.shape(selection.document.variables)
+            asked, selection = subscription.asked, question.selection
+            shape = question.operation.shape(question.variables)
             alike = (composition, actor.grants.fingerprint, asked.text, asked.operation, shape)
             sight = self._sights.get(alike)
             if sight is None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from core.context import Actor, RequestContext
 from core.errors import LimitExceeded
-from core.events.watch import Asked, Event, Watch
+from core.events.watch import Asked, Event, Question, Watch
 from core.meters import DROPPED, EVENTS
 
 #: The most that may wait for a connection: events, and their bytes.
@@ -32,6 +32,7 @@ class Subscription:
         self.context = context
         self.asked = asked
         self.renew = renew
+        self.question: Question | None = None
         self.watch: Watch | None = None
         self.close: Callable[[], None] = lambda: None
         self._waiting: deque[bytes] = deque()

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from graphql import GraphQLError, GraphQLObjectType
+from graphql import (
+    SKIP,
+    ArgumentNode,
+    GraphQLError,
+    GraphQLObjectType,
+    VariableNode,
+    Visitor,
+    VisitorAction,
+    visit,
+)
 
 from core import clock
 from core.context import Actor, Workspace
@@ -34,11 +43,6 @@ class Asked:
     text: str
     operation: str | None
     variables: dict[str, Any]
-
-    @property
-    def key(self) -> bytes:
-        """Equal for operations that ask the same."""
-        return orjson.dumps([self.text, self.operation, self.variables], option=orjson.OPT_SORT_KEYS, default=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,50 @@ def selection_of(composition: Composition, asked: Asked, limits: Limits) -> tupl
     if len(selections) != 1:
         raise BadInput("a subscription asks for exactly one root field")
     return operation, selections[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a subscription asks of a composition.
+
+    `variables` are those that decide what is told: not where to begin, which is each subscriber's own. `key` is equal
+    where the same is told to the same actor.
+    """
+
+    composition: Composition
+    operation: Operation
+    selection: Selection
+    variables: dict[str, Any]
+    key: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, composition: Composition, asked: Asked, limits: Limits) -> Question:
+        """The question of an operation. Raises GraphQLError as `selection_of` does."""
+        operation, selection = selection_of(composition, asked, limits)
+        uses = _Uses(selection)
+        assert operation.prepared.document is not None
+        visit(operation.prepared.document, uses)
+        used = {n: v for n, v in sorted(selection.document.variables.items()) if n in uses.names}
+        key = (composition, asked.text, asked.operation, orjson.dumps(used, default=str))
+        return cls(composition, operation, selection, used, key)
+
+
+class _Uses(Visitor):
+    """The variables that a document uses, but for that of where to begin."""
+
+    def __init__(self, selection: Selection) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self._begin = [a for node in selection.nodes for a in node.arguments or () if a.name.value == "since"]
+
+    def enter_variable_definition(self, *_: Any) -> VisitorAction:
+        return SKIP
+
+    def enter_argument(self, node: ArgumentNode, *_: Any) -> VisitorAction:
+        return SKIP if any(node is a for a in self._begin) else None
+
+    def enter_variable(self, node: VariableNode, *_: Any) -> None:
+        self.names.add(node.name.value)
 
 
 class Watch:
