@@ -22,6 +22,7 @@ from core.grants import SYSTEM, Grants
 from core.jobs import CHANNEL, Ending, JobContext, job_types
 from core.log import logger
 from core.meters import JOBS
+from core.pool import COLLISIONS
 from core.schema.composition import Composition
 
 LOG = logger("crm.jobs")
@@ -139,8 +140,13 @@ class Attempts:
         except ClientError as error:
             return _Outcome("FAILED", error=error.message)
         except Exception as error:
-            LOG.exception("job_failed", **about)
-            if order.failed < job.type.retries:
+            again = order.failed < job.type.retries
+            if again and isinstance(error, COLLISIONS):
+                # Another transaction was quicker: nobody's fault, and nothing to look for.
+                LOG.warning("job_collided", reason=type(error).__name__, **about)
+            else:
+                LOG.exception("job_failed", **about)
+            if again:
                 return _Outcome("QUEUED", error=_shown(error), delay=backoff(job.type.retry_delay, order.failed))
             return _Outcome("FAILED", error=_shown(error))
 

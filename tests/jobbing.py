@@ -12,6 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from core.catalog import Catalog
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.database import Database
@@ -43,6 +45,8 @@ async def note(job: JobContext) -> Mapping[str, Any]:
 async def flaky(job: JobContext) -> Mapping[str, Any]:
     RUN.append(f"attempt {job.attempt}")
     if job.attempt < job.input["failures"]:
+        if job.input.get("collides"):
+            raise asyncpg.DeadlockDetectedError("deadlock detected")
         raise ConnectionError("090 123 4567 is not to be shown")
     return {"attempt": job.attempt}
 

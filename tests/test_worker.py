@@ -169,6 +169,23 @@ async def test_a_failure_is_tried_again_and_at_last_given_up(
     assert await queued(database) == 0
 
 
+async def test_a_collision_is_one_line_in_the_log_until_it_is_given_up(
+    database: Database, workspace: Workspace, features: Composed, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with working(database, features):
+        row = await ended(
+            database, workspace, await order(database, workspace, "testing.flaky", failures=1, collides=True)
+        )
+        assert row["status"] == "DONE"
+        assert "job_collided" in caplog.text
+        assert "Traceback" not in caplog.text
+        row = await ended(
+            database, workspace, await order(database, workspace, "testing.flaky", failures=9, collides=True)
+        )
+    assert (row["status"], row["error"]) == ("FAILED", "internal error (DeadlockDetectedError)")
+    assert "job_failed" in caplog.text
+
+
 async def test_what_the_caller_can_correct_is_said_and_not_tried_again(
     database: Database, workspace: Workspace, features: Composed
 ) -> None:
