@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
+import argon2
 import pytest
 
+from core import passwords
 from core.context import Workspace
 from core.database import Database
 from core.settings import Settings
@@ -22,6 +24,16 @@ QUEUE_EMPTIED = "truncate crm.pgqueuer, crm.pgqueuer_log, crm.pgqueuer_statistic
 def _own_environment() -> Iterator[None]:
     """A developer's CRM_ settings do not reach the tests, but for the server to run them on."""
     with own_environment():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> Iterator[None]:
+    """Looking at a password is slow on purpose, but for the tests, which do it hundreds of times."""
+    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_HASHER", hasher)
+        patch.setattr(passwords, "_DUMMY", hasher.hash("a password that nobody has"))
         yield
 
 
