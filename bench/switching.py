@@ -92,13 +92,13 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=20)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="crm-bench-") as folder:
-        first = ours(Path(folder), 200)
+        first = ours(Path(folder), 200, pin=False)
         try:
             first.wait()
             command = [str(Path(sys.executable).parent / "crm"), "serve"]
             env = {"CRM_DATA_DIR": folder, "CRM_PORT": str(free_port()), "CRM_LOG_LEVEL": "warning"}
             env |= {"CRM_DEFAULT_WORKSPACE": "default", "CRM_RATE_LIMIT_REQUESTS": "100000000"}
-            second = Server("second", command, int(env["CRM_PORT"]), env)
+            second = Server("second", command, int(env["CRM_PORT"]), env, pin=False)
             try:
                 second.wait()
                 accounts = json.loads((Path(folder) / "demo.json").read_text())["accounts"]

@@ -37,6 +37,7 @@ from core.schema.composition import Composition
 from core.schema.mutations import UNDO
 from core.settings import Settings
 from core.switch import Switch
+from core.warmup import Warmup
 
 LOG = logger("crm.features")
 RETRY_SECONDS = 1.0
@@ -131,6 +132,7 @@ class Features:
         self.settings = settings
         self.registry = registry or PluginRegistry.discover()
         self.switch = Switch(self)
+        self.warmup = Warmup(self)
         self._operations = core_operations(self)
         self._entries: dict[str, _Entry] = {}
         self._known: WeakValueDictionary[str, Composed] = WeakValueDictionary()
@@ -140,6 +142,7 @@ class Features:
 
     async def close(self) -> None:
         """Stop following changes."""
+        await self.warmup.close()
         tasks = [t for e in self._entries.values() if (t := e.task)] + list(self._building.values())
         self._entries.clear()
         for task in tasks:
@@ -169,6 +172,11 @@ class Features:
             self._changed(workspace.slug)
         assert entry.composed is not None
         return entry.composed
+
+    def serving(self, slug: str) -> Workspace | None:
+        """The workspace of that name, if this process serves it."""
+        entry = self._entries.get(slug)
+        return entry.workspace if entry is not None and entry.composed is not None else None
 
     async def refresh(self, workspace: Workspace) -> Composed:
         """The composition as the database has it now."""
@@ -257,8 +265,12 @@ class Features:
 
     async def composed_in(self, connection: Connection) -> Composed:
         """What a transaction's own view of a workspace's features composes to. Raises DatabaseError."""
+        return await self.built(await self.usable(connection))
+
+    async def usable(self, connection: Connection) -> FeatureSet:
+        """The feature set of a workspace without what cannot be composed in this process. Raises DatabaseError."""
         feature_set, _ = await self._usable(connection, await self.read(connection))
-        return await self.built(feature_set)
+        return feature_set
 
     def chosen(self, name: str, settings: Any, version: str = "") -> Chosen:
         """A plugin with settings, in the version that is installed."""
@@ -293,8 +305,12 @@ class Features:
 
     async def _listen(self) -> None:
         if self._listening is None or (self._listening.done() and self._listening.exception()):
-            self._listening = asyncio.create_task(self.database.listen(CHANNEL, self._changed))
+            self._listening = asyncio.create_task(self._begin())
         await asyncio.shield(self._listening)
+
+    async def _begin(self) -> None:
+        await self.database.listen(CHANNEL, self._changed)
+        await self.warmup.start()
 
     def _changed(self, slug: str | None) -> None:
         """A workspace's features may have changed; None means any's."""

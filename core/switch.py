@@ -76,6 +76,7 @@ class Switch:
                 plugin.settings(given)
             except PluginError as error:
                 raise _refused(context, "settings", "plugin_settings", "INVALID", reason=error.message) from error
+            self._features.warmup.announce(context.workspace, name, given)
             composed = await self._compose_with(found, name, given)
             if why := composed.left_out.get(name):
                 raise _refused(context, "name", "plugin_broken", "CONFLICT", name=name, reason=why)
@@ -108,7 +109,8 @@ class Switch:
                 raise _refused(context, "name", "plugin_unknown", "NOT_FOUND", name=name)
             self._demand_unneeded(context, name, [c.name for c in found.plugins])
             left = FeatureSet(tuple(c for c in found.plugins if c.name != name), found.fields)
-            # So that this process need only swap; the others compose when they hear of it.
+            # So that all processes need only swap.
+            self._features.warmup.announce(context.workspace, name)
             await self._features.built(left)
             await connection.execute("update feature set enabled = false, at = now() where plugin = $1", name)
             await self._notify(connection, context)
