@@ -8,7 +8,7 @@ from pathlib import Path
 import argon2
 import pytest
 
-from core import passwords
+from core import passwords, switch
 from core.context import Workspace
 from core.database import Database
 from core.settings import Settings
@@ -28,12 +28,13 @@ def _own_environment() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quick_passwords() -> Iterator[None]:
-    """Looking at a password is slow on purpose, but for the tests, which do it hundreds of times."""
+def _quick() -> Iterator[None]:
+    """What is slow on purpose is quick in the tests that are not about that: passwords, and purging a plugin."""
     hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "_HASHER", hasher)
         patch.setattr(passwords, "_DUMMY", hasher.hash("a password that nobody has"))
+        patch.setattr(switch, "GRACE", 0.05)
         yield
 
 
