@@ -13,7 +13,9 @@ import orjson
 import pytest
 
 from core.database import Database
-from core.http import socket
+from core.errors import DatabaseError
+from core.events.subscription import Subscription
+from core.http import events, socket
 from core.settings import Settings
 from tests.acceptance.client import Client, code, opened
 
@@ -137,7 +139,7 @@ async def test_what_breaks_the_protocol_ends_the_socket(client: Client, message:
 
 
 async def test_an_id_in_use_ends_the_socket(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(*_: Any) -> None:
+    async def never(*_: Any, **_more: Any) -> None:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(socket.Runner, "run", never)
@@ -151,7 +153,7 @@ async def test_an_id_in_use_ends_the_socket(client: Client, monkeypatch: pytest.
 
 
 async def test_operations_at_once_are_limited(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(*_: Any) -> None:
+    async def never(*_: Any, **_more: Any) -> None:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(socket.Runner, "run", never)
@@ -248,3 +250,57 @@ async def test_lists_have_line_breaks_that_no_event_has(client: Client) -> None:
 async def test_a_refused_stream_is_a_plain_answer(client: Client) -> None:
     response = await client.post("{ nope }", headers={"accept": "text/event-stream"})
     assert (response.status_code, code(response)) == (400, "GRAPHQL_VALIDATION_FAILED")
+
+
+async def test_a_client_that_takes_nothing_any_more_is_let_go(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "ALIVE_SECONDS", 0.05)
+    stalled = asyncio.Event()
+
+    async def send(message: Any) -> None:
+        if stalled.is_set():
+            await asyncio.Event().wait()
+        await wire.from_server.put(message)
+
+    wire = Wire()
+    scope = {
+        "type": "websocket",
+        "path": "/graphql",
+        "headers": [(b"host", b"crm.example")],
+        "subprotocols": [socket.PROTOCOL],
+        "client": ("127.0.0.1", 1),
+    }
+    await wire.to_server.put({"type": "websocket.connect"})
+    task = asyncio.create_task(client.application(scope, wire.to_server.get, send))
+    await greet(client, wire)
+    await wire.send(subscribe("1", "subscription { customerChanged { id } }"))
+    async with asyncio.timeout(5):
+        while not client.services.hubs.open:
+            await asyncio.sleep(0.005)
+        stalled.set()
+        await task
+        while client.services.hubs.open:
+            await asyncio.sleep(0.005)
+
+
+async def test_a_stream_that_takes_nothing_any_more_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "ALIVE_SECONDS", 0.05)
+    subscription: Any = Subscription(None, None, None)  # type: ignore[arg-type]
+    silent = asyncio.Event()
+    async with asyncio.timeout(5):
+        await events.stream(subscription, silent.wait, lambda _: silent.wait(), None)
+
+
+@pytest.mark.parametrize(("failure", "expected"), [(DatabaseError("away"), 1013), (RuntimeError("a fault"), 1011)])
+async def test_a_fault_of_ours_closes_the_socket_with_its_code(
+    client: Client, monkeypatch: pytest.MonkeyPatch, failure: Exception, expected: int
+) -> None:
+    async def fails(*_: Any) -> Any:
+        raise failure
+
+    monkeypatch.setattr(client.services.authenticator, "actor", fails)
+    async with connected(client) as wire:
+        await wire.event()
+        await wire.send({"type": "connection_init"})
+        event = await wire.event()
+        assert (event["type"], event["code"]) == ("websocket.close", expected)
+        assert "a fault" not in event["reason"]

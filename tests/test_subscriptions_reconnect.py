@@ -101,3 +101,18 @@ async def test_those_who_ask_alike_are_one_wherever_each_began(desk: Desk, monke
             assert await watcher.told() == ("CREATED", "Told to all")
     # One statement for each shape of the variables, of one watcher each.
     assert asked == [1, 1]
+
+
+async def test_when_the_last_one_has_gone_nothing_composed_is_held(desk: Desk) -> None:
+    (hub,) = desk.client.services.hubs._hubs.values()
+    async with watching(desk) as watcher:
+        assert hub._composition is not None
+        await desk.customer("Told")
+        assert await watcher.told() == ("CREATED", "Told")
+    async with asyncio.timeout(5):
+        while hub._composition is not None:
+            await asyncio.sleep(0.005)
+    assert not hub._watches
+    async with watching(desk) as watcher:
+        await desk.customer("Told again")
+        assert await watcher.told() == ("CREATED", "Told again")

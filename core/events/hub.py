@@ -129,6 +129,9 @@ class Hub:
                 LOG.warning("events_wait", workspace=self.workspace.slug, reason=f"{type(error).__name__}: {error}")
                 self._dirty.set()
                 await asyncio.sleep(RETRY_SECONDS)
+        # Nobody is left to be told: what was composed for them may go.
+        self._composition = None
+        self._watches.clear()
 
     async def _advance(self) -> None:
         """Tell everything that was committed since the last time."""
@@ -166,6 +169,8 @@ class Hub:
     def _leave(self, subscription: Subscription) -> None:
         self._subscriptions.discard(subscription)
         self._behind.pop(subscription, None)
+        if not self._subscriptions:
+            self._dirty.set()
 
     async def _events(self, watches: Iterable[Watch], batch: feed.Batch) -> dict[Watch, list[Event] | ClientError]:
         """What each watch makes of a batch, or why it can make nothing of it; those who see alike are asked at once."""

@@ -41,9 +41,10 @@ class Downloads:
         """Answer one request, ranges too; whatever is refused is refused as JSON."""
         began, request_id = time.perf_counter(), new_request_id()
         services = self._services
-        workspace = await services.directory.find(str(request.path_params["slug"]))
+        workspace: Workspace | None = None
         codes: tuple[str, ...] = ()
         try:
+            workspace = await services.directory.find(str(request.path_params["slug"]))
             response = await self._found(request, workspace)
         except Exception as error:  # noqa: BLE001 - the last line of defence: masked and logged
             refusal = refusal_of(error, request_id, workspace.slug if workspace else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from core.events.subscription import Subscription
 from core.http.refusal import Headers
 from core.schema.execute import graphql_error, refused
 
-#: Seconds after which a comment keeps a silent stream open.
+#: Seconds after which a comment keeps a silent stream open, and in which the client has to have taken it.
 ALIVE_SECONDS = 15.0
 
 #: Headers of an event stream besides those of any answer; proxies must not hold it back.
@@ -31,7 +32,7 @@ def events(body: bytes) -> bytes:
 
 
 async def stream(subscription: Subscription, receive: Any, send: Any, until: datetime | None) -> None:
-    """Send a subscription's events until it ends, the client goes or its token expires at `until`."""
+    """Send a subscription's events until it ends, the client goes or stalls, or its token expires at `until`."""
 
     async def gone() -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -46,9 +47,11 @@ async def stream(subscription: Subscription, receive: Any, send: Any, until: dat
         await send({"type": "http.response.body", "body": event("complete")})
 
     async def alive() -> None:
-        while True:
-            await asyncio.sleep(ALIVE_SECONDS)
-            await _send(send, b":\n\n")
+        with suppress(TimeoutError):
+            while True:
+                await asyncio.sleep(ALIVE_SECONDS)
+                async with asyncio.timeout(ALIVE_SECONDS):
+                    await _send(send, b":\n\n")
 
     async def expired() -> None:
         if until is not None:
@@ -58,7 +61,7 @@ async def stream(subscription: Subscription, receive: Any, send: Any, until: dat
 
     tasks = [asyncio.create_task(work()) for work in (gone, told, alive, expired)]
     try:
-        await asyncio.wait(tasks[:2], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks[:3], return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()

@@ -27,13 +27,15 @@ from core.schema.execute import graphql_error, refused
 
 PROTOCOL = "graphql-transport-ws"
 INIT_SECONDS = 10.0
-#: Seconds after which a ping keeps a silent socket open.
+#: Seconds after which a ping keeps a silent socket open, and in which the client has to have taken it.
 ALIVE_SECONDS = 15.0
+#: Seconds that a client has to take the reason why its socket is closed.
+CLOSE_SECONDS = 5.0
 
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NO_PROTOCOL = 4400, 4401, 4403, 4406
 INIT_TIMEOUT, DUPLICATE_ID, SECOND_INIT, TOO_LARGE = 4408, 4409, 4429, 1009
-#: This process has as many sockets as it may: "try again later" of the register of codes.
-TOO_MANY = 1013
+#: Of the register of codes: a fault of ours, and what may be tried again later, as when there are too many sockets.
+FAULT, TRY_AGAIN = 1011, 1013
 #: Our own: events come faster than the client takes them. It may come back and go on from its last cursor.
 TOO_SLOW = 4508
 
@@ -73,7 +75,7 @@ class Sockets:
             return
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL})
         if self._open >= self._services.settings.max_sockets:
-            await send({"type": "websocket.close", "code": TOO_MANY, "reason": "Too many sockets: try again later"})
+            await send({"type": "websocket.close", "code": TRY_AGAIN, "reason": "Too many sockets: try again later"})
             return
         self._open += 1
         try:
@@ -114,30 +116,42 @@ class Socket:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def serve(self, receive: Any) -> None:
-        """Answer messages until either side ends it."""
-        alive = asyncio.create_task(self._keep_alive())
+        """Answer messages until either side ends it, or the client takes nothing any more."""
+        hearing, alive = asyncio.create_task(self._hear(receive)), asyncio.create_task(self._keep_alive())
         try:
-            while True:
-                async with asyncio.timeout(self._patience()):
-                    message = await receive()
-                if message["type"] == "websocket.disconnect":
-                    return
-                await self._heard(self._read(message))
-        except TimeoutError:
-            late = self._actor is None
-            await self._close(INIT_TIMEOUT if late else FORBIDDEN, "Init timeout" if late else "Token expired")
+            await asyncio.wait((hearing, alive), return_when=asyncio.FIRST_COMPLETED)
+            if hearing.done():
+                hearing.result()
         except _Closing as closing:
             await self._close(closing.code, closing.reason)
+        except Exception as error:  # noqa: BLE001 - the last line of defence: masked and logged
+            refusal = refusal_of(error, new_request_id(), self._workspace.slug)
+            await self._close(TRY_AGAIN if refusal.status == 503 else FAULT, refusal.message)
         finally:
-            alive.cancel()
-            for task in self._running.values():
+            for task in (hearing, alive, *self._running.values()):
                 task.cancel()
 
-    async def _keep_alive(self) -> None:
+    async def _hear(self, receive: Any) -> None:
         while True:
-            await asyncio.sleep(ALIVE_SECONDS)
-            if self._actor is not None:
-                await self._say({"type": "ping"})
+            try:
+                async with asyncio.timeout(self._patience()):
+                    message = await receive()
+            except TimeoutError:
+                if self._actor is None:
+                    raise _Closing(INIT_TIMEOUT, "Init timeout") from None
+                raise _Closing(FORBIDDEN, "Token expired") from None
+            if message["type"] == "websocket.disconnect":
+                return
+            await self._heard(self._read(message))
+
+    async def _keep_alive(self) -> None:
+        """Keep a silent socket open; returns where the client has stalled and takes nothing any more."""
+        with contextlib.suppress(TimeoutError):
+            while True:
+                await asyncio.sleep(ALIVE_SECONDS)
+                if self._actor is not None:
+                    async with asyncio.timeout(ALIVE_SECONDS):
+                        await self._say({"type": "ping"})
 
     def _patience(self) -> float | None:
         """Seconds until the socket ends by itself: without a greeting, or when its token expires."""
@@ -283,5 +297,6 @@ class Socket:
             await self._send({"type": "websocket.send", "text": orjson.dumps(message).decode()})
 
     async def _close(self, code: int, reason: str) -> None:
-        with contextlib.suppress(RuntimeError, OSError):
-            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        with contextlib.suppress(RuntimeError, OSError):  # and TimeoutError, which is one of them
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
