@@ -27,6 +27,7 @@ from core.http.parameters import Parameters, from_json, from_query_string
 from core.http.refusal import CHALLENGE, INVALID, Headers, Refusal, bad_request, not_allowed
 from core.http.runner import Runner, refusal_of
 from core.http.services import Services
+from core.http.spoken import spoken
 from core.messages import language
 from core.schema.execute import Answer
 
@@ -72,7 +73,8 @@ class Endpoint:
         except Exception as error:  # noqa: BLE001 - the last line of defence: masked and logged
             slug = exchange.workspace.slug if exchange.workspace else ""
             refusal = refusal_of(error, exchange.request_id, slug)
-            status, body, extra = refusal.status, refusal.body, refusal.headers
+            status, extra = refusal.status, refusal.headers
+            body = spoken(refusal.body, exchange.headers.get(b"accept-language"))
             exchange.codes = (refusal.code,)
         await self._send(exchange, send, status, body, extra)
         self._record(exchange, status)
@@ -122,7 +124,7 @@ class Endpoint:
     async def _run(self, exchange: Exchange, workspace: Workspace, receive: Any) -> Answer | Subscription:
         """Run the operation of a request. Nothing of it is read before its actor is known to have any left."""
         services = self._services
-        spoken = exchange.headers.get(b"accept-language")
+        language_header = exchange.headers.get(b"accept-language")
         address = exchange.scope.get("client")
         client = address[0] if address else ""
         refused: Unauthenticated | None = None
@@ -139,7 +141,7 @@ class Endpoint:
             workspace,
             actor,
             exchange.request_id,
-            language(spoken.decode("latin-1"), actor.locale) if spoken else actor.locale,
+            language(language_header.decode("latin-1"), actor.locale) if language_header else actor.locale,
             client=client,
             extra=self._extra(exchange),
         )
@@ -170,6 +172,8 @@ class Endpoint:
             exchange.allowed = services.allowance.headers(bucket)
         exchange.kind, exchange.operation = answer.kind, answer.operation
         exchange.codes, exchange.statements = answer.codes, answer.statements
+        if answer.codes:
+            answer.body = spoken(answer.body, language_header)
         return answer
 
     def _extra(self, exchange: Exchange) -> dict[str, Any]:

@@ -19,7 +19,7 @@ _NUMBERS = count(1)
 
 _COMMON = (
     (b"x-content-type-options", b"nosniff"),
-    (b"vary", b"accept, accept-encoding, authorization, origin"),
+    (b"vary", b"accept, accept-encoding, accept-language, authorization, origin"),
 )
 #: The header lists of answers by media type: they differ in nothing else.
 _HEADERS = {media: ((b"content-type", f"{media}; charset=utf-8".encode()), *_COMMON) for media in (GRAPHQL, JSON)}

@@ -22,6 +22,7 @@ from core.http.parameters import from_object, load
 from core.http.refusal import Refusal
 from core.http.runner import Runner, refusal_of
 from core.http.services import Services
+from core.http.spoken import spoken
 from core.messages import language
 from core.schema.execute import graphql_error, refused
 
@@ -107,7 +108,7 @@ class Socket:
         self._runner = runner
         self._workspace = workspace
         self._client = scope["client"][0] if scope.get("client") else ""
-        self._spoken = headers.get(b"accept-language", b"").decode("latin-1")
+        self._languages = headers.get(b"accept-language", b"")
         self._traceparent = headers.get(b"traceparent", b"").decode("latin-1")
         self._authorization = headers.get(b"authorization", b"").decode("latin-1")
         self._send = send
@@ -220,7 +221,7 @@ class Socket:
         most = self._services.settings.max_operations_per_socket
         if len(self._running) >= most:
             refusal = Refusal(429, "LIMIT_EXCEEDED", f"A socket may run {most} operations at once.")
-            await self._fail(id_, refusal.body)
+            await self._fail(id_, spoken(refusal.body, self._languages))
             return
         task = asyncio.create_task(self._operate(id_, message["payload"], self._actor))
         self._running[id_] = task
@@ -235,7 +236,7 @@ class Socket:
                 self._workspace,
                 actor,
                 request_id,
-                language(self._spoken, actor.locale),
+                language(self._languages.decode("latin-1"), actor.locale),
                 client=self._client,
                 extra={**self._services.at_hand, "traceparent": self._traceparent},
             )
@@ -249,6 +250,8 @@ class Socket:
         except Exception as error:  # noqa: BLE001 - the last line of defence: masked and logged
             refusal = refusal_of(error, request_id, self._workspace.slug)
             codes, body, request_error = (refusal.code,), refusal.body, True
+        if codes:
+            body = spoken(body, self._languages)
         # From here on the id may be used again.
         if self._running.get(id_) is asyncio.current_task():
             del self._running[id_]
@@ -283,7 +286,7 @@ class Socket:
         except TooSlow:
             await self._close(TOO_SLOW, "Too slow")
         except (CrmError, GraphQLError) as error:
-            await self._fail(id_, refused([graphql_error(error)]).body)
+            await self._fail(id_, spoken(refused([graphql_error(error)]).body, self._languages))
         finally:
             subscription.close()
             if self._running.get(id_) is asyncio.current_task():
