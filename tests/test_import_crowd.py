@@ -15,7 +15,7 @@ from core.database import Database
 from plugins.import_excel import work
 from tests.importing import Importer, book, importing
 
-ROWS, CLIENTS = 600, 20
+ROWS, CLIENTS = 300, 20
 CREATE = "mutation($input: CustomerCreateInput!) { customerCreate(input: $input) { userErrors { code } } }"
 UPDATE = "mutation($input: CustomerUpdateInput!) { customerUpdate(input: $input) { userErrors { code } } }"
 DELETE = "mutation($id: ID!) { customerDelete(input: {id: $id}) { userErrors { code } } }"
@@ -56,7 +56,7 @@ async def client(desk: Importer, dice: random.Random, busy: asyncio.Event) -> Co
 async def test_an_import_and_20_clients_fight_over_the_same_codes(
     database: Database, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    monkeypatch.setattr(work, "BATCH", 200)
+    monkeypatch.setattr(work, "BATCH", 100)
     async with importing(database, workspace, "dedupe") as desk:
         assert (await desk.do(CRITERION))["duplicateCriterion"]["status"] == "ACTIVE"
         rows: list[list[Any]] = [["Mã KH", "Tên", "SĐT"], *([f"F{n}", f"file {n}", phone(n)] for n in range(ROWS))]

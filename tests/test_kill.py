@@ -20,7 +20,7 @@ from tests import serving
 from tests.serving import Demo
 from tests.test_bulk import CREATE, THERE, people
 
-ROWS = 12_000
+ROWS = 8_000
 AWAY = (urllib.error.URLError, HTTPException, OSError)
 
 JOURNAL = """query($source: String!) {

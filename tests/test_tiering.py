@@ -388,6 +388,18 @@ async def test_many_moves_are_made_by_a_job(desk: Desk) -> None:
     assert await desk.fetch("select count(*) from tier_member m join tier t on t.id = m.tier_id where t.rank = 3") == 5
 
 
+async def test_passes_of_the_same_moment_move_nobody_twice(desk: Desk) -> None:
+    for i in range(5):
+        await desk.customer(f"c{i}")
+    await ladder(desk)  # each tier asks for a pass
+    running = "update job set status = 'RUNNING' where kind = 'tiering.pass' returning id"
+    passes = await desk.database.pool(desk.workspace).fetch(running)
+    runner = JobRunner(desk.database, desk.features, desk.workspace)
+    done = await asyncio.gather(*(runner.run(row["id"]) for row in passes))
+    assert [(job.status, job.attempts) for job in done] == [("DONE", 1)] * len(passes)
+    assert sum(job.result["moved"] for job in done) == 5
+
+
 async def test_a_dry_run_of_a_change_shows_the_tier_it_would_lead_to(desk: Desk) -> None:
     await ladder(desk)
     an = await desk.customer("An")

@@ -20,6 +20,9 @@ _LOCK = (
     "(select hashtextextended('tier ' || id, 0) as k from unnest($1::uuid[]) id order by 1) x"
 )
 
+#: Two passes at once would move the same customers, and one of them in vain.
+_ALONE = "select pg_advisory_xact_lock(hashtextextended(current_schema() || '.tiering.pass', 0))"
+
 #: When the pass runs, in the workspace's time zone.
 NIGHTLY = "30 2 * * *"
 #: How many moves are held in memory at once.
@@ -126,6 +129,7 @@ async def run_pass(settings: Settings, job: JobContext) -> dict[str, Any]:
         if await connection.fetchval(later, KIND):
             return {"moved": 0, "left": True}
     async with job.change_set(KIND, source="RULE") as changes:
+        await changes.connection.execute(_ALONE)
         moved = await move_all(changes, settings)
     return {"moved": moved}
 
