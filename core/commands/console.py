@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from core.collector import relax
+
 if TYPE_CHECKING:
     from core.context import Workspace
     from core.database import Database
@@ -88,6 +90,7 @@ def run(main: Coroutine[Any, Any, Result]) -> Result:
 
     Raises typer.Exit with 128 and the signal's number then.
     """
+    relax()
     caught: list[int] = []
 
     async def watched() -> Result:

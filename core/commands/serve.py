@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.collector import relax
 from core.commands.console import load_settings, on_stop, run
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def application() -> Any:
     from core.app import build_app
     from core.settings import Settings
 
+    relax()
     if (parent := parent_process()) is not None:
         # Killed, it could not tell its children to stop, and they would keep the port.
         Thread(target=_end_after, args=(parent,), daemon=True).start()
