@@ -18,10 +18,9 @@ from core import (
     RecordType,
     hookimpl,
 )
-from plugins.import_excel import access, erasure
+from plugins.import_excel import access, erasure, mapping, uploads
 from plugins.import_excel.codes import CODES
-from plugins.import_excel.commands import OBJECTS
-from plugins.import_excel.commands import mutations as made
+from plugins.import_excel.commands import MUTATIONS
 from plugins.import_excel.downloads import mutations as downloads
 from plugins.import_excel.export import FORMAT, JOB
 from plugins.import_excel.pruning import pruning
@@ -40,7 +39,7 @@ def record_types() -> Sequence[RecordType]:
 @hookimpl
 def object_types() -> Sequence[ObjectType | InputType | EnumType]:
     """What a file was understood to be, and how it is mapped."""
-    return MODE, FORMAT, *OBJECTS
+    return MODE, FORMAT, *mapping.INPUTS, *uploads.OBJECTS
 
 
 @hookimpl
@@ -58,7 +57,7 @@ def queries() -> Sequence[Query]:
 @hookimpl
 def mutations(settings: Settings) -> Sequence[Mutation]:
     """Upload, map, preview, start, undo; export and template."""
-    return *made(settings), *downloads(settings)
+    return *uploads.mutations(settings), *MUTATIONS, *downloads(settings)
 
 
 @hookimpl
