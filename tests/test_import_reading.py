@@ -6,6 +6,7 @@ import asyncio
 import csv
 import shutil
 import time
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,19 @@ async def test_delimited_text(tmp_path: Path, coding: str, separator: str) -> No
     assert rows[0][2] == "=1+1"
     if coding != "cp1258":
         assert rows[0][1] == "Đặng Thị Hà"
+
+
+async def test_what_long_columns_hold_is_known_to_the_end(tmp_path: Path) -> None:
+    rows = [f"Khách {n},09{n:08},{n}" for n in range(2500)] + ["Khách cuối,,"] * 2500
+    path = tmp_path / "long.csv"
+    path.write_text("\n".join(["Tên,Di động,Số", *rows]), encoding="utf-8")
+    summary, found = await read(path)
+    assert len(found) == summary["rows"] == summary["columns"][0]["filled"] == 5000
+    assert [(c["type"], c["filled"]) for c in summary["columns"][1:]] == [("phone", 2500), ("number", 2500)]
+    # What is no text is counted wherever it stands, in columns that only later rows have, too.
+    days = [["A", 1, date(2026, 1, 2)]] * 2500 + [["A", "x", date(2026, 1, 2), True]] * 2500
+    summary, found = await read(book(tmp_path / "long.xlsx", [["Tên", "Số", "Ngày", "Có"], *days]))
+    assert [c["kinds"] for c in summary["columns"][1:]] == [{"int": 2500}, {"date": 5000}, {"bool": 2500}]
 
 
 async def test_text_from_before_unicode(tmp_path: Path) -> None:

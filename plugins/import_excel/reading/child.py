@@ -11,14 +11,15 @@ import json
 import resource
 import struct
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
 
 from plugins.import_excel.reading import header
-from plugins.import_excel.reading.cells import plain
+from plugins.import_excel.reading.cells import plain, text
 from plugins.import_excel.reading.columns import Column, see
 from plugins.import_excel.reading.limits import Limits
 from plugins.import_excel.reading.problem import Unreadable
@@ -55,7 +56,7 @@ def filled(rows: Rows, limits: Limits) -> Iterator[tuple[int, list[Any]]]:
     """The rows that are not blank, in plain JSON, without blanks at their ends."""
     count = 0
     for number, row in rows:
-        cells = [None if v is None or v == "" else plain(v) for v in row]
+        cells = [text(v) if type(v) is str else plain(v) for v in row]
         while cells and cells[-1] is None:
             cells.pop()
         if not cells:
@@ -131,25 +132,15 @@ def table(request: dict[str, Any], book: Workbook, frames: Frames, limits: Limit
         above = sum(number <= wanted_header for number, _ in top) if wanted_header else 0
         deep = min(above, 1)
     columns: list[Column] = []
-    count = 0
-    label = request.get("label", "")
-    lines: list[bytes] = []
-
-    def every() -> Iterable[tuple[int, list[Any]]]:
-        yield from top[above:]
-        yield from rows
-
-    last = 0
-    for number, row in every():
-        see(columns, row)
-        count += 1
-        last = number
-        lines.append(b"%s\t%d\t%s\n" % (label.encode(), number, orjson.dumps(row)))
-        if len(lines) == _CHUNK:
-            frames.send(b"R", b"".join(lines).replace(b"\\", b"\\\\"))
-            lines.clear()
-    if lines:
-        frames.send(b"R", b"".join(lines).replace(b"\\", b"\\\\"))
+    count = last = 0
+    label = request.get("label", "").encode()
+    data = chain(top[above:], rows)
+    while chunk := list(islice(data, _CHUNK)):
+        see(columns, [row for _, row in chunk])
+        count += len(chunk)
+        last = chunk[-1][0]
+        lines = b"".join(b"%s\t%d\t%s\n" % (label, number, orjson.dumps(row)) for number, row in chunk)
+        frames.send(b"R", lines.replace(b"\\", b"\\\\"))
     titles = [row for _, row in top[above - deep : above]]
     width = max([len(columns), *(len(r) for r in titles)])
     columns += [Column() for _ in range(width - len(columns))]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
-#: Rows whose text is looked at; kinds are counted in all of them.
+#: Values of a column whose text is looked at; what is no text is counted to the end.
 LOOKED_AT = 2000
 SAMPLES = 5
 
@@ -24,7 +25,7 @@ _LOST = range(10**8, 10**9)
 
 
 class Column:
-    """Statistics of one column, row by row. `kinds` are counts by kind of value."""
+    """Statistics of one column. `kinds` are counts by kind of value; of text, only of what was looked at."""
 
     __slots__ = ("distinct", "kinds", "longest", "looked", "samples", "whole")
 
@@ -36,25 +37,30 @@ class Column:
         self.longest = 0
         self.whole = 0
 
-    def see(self, value: Any) -> None:
-        """Count one value that is not blank."""
-        kind = _kind(value)
-        self.whole += 1
-        if kind == "text":
-            length = len(value)
-            self.longest = max(self.longest, length)
-        if self.looked < LOOKED_AT:
-            self.looked += 1
-            if kind == "text":
-                kind = next((name for name, pattern in _PATTERNS if pattern.fullmatch(value)), "text")
-            elif kind == "int" and value in _LOST:
-                kind = "phone"
-            shown = str(value) if isinstance(value, dict) else value
-            if len(self.distinct) < LOOKED_AT:
-                self.distinct.add(shown)
-            if len(self.samples) < SAMPLES and value not in self.samples:
-                self.samples.append(value)
+    def see(self, values: Sequence[Any]) -> None:
+        """Count values that are not blank."""
+        self.whole += len(values)
+        looked = max(LOOKED_AT - self.looked, 0)
+        for value in values[:looked]:
+            self._count(self._look(value))
+        for value in values[looked:]:
+            if type(value) is not str:
+                self._count(_kind(value))
+        self.longest = max(self.longest, max((len(v) for v in values if type(v) is str), default=0))
+
+    def _count(self, kind: str) -> None:
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
+
+    def _look(self, value: Any) -> str:
+        """Look at one of the first values; returns its kind, of text by what is written there."""
+        self.looked += 1
+        self.distinct.add(str(value) if isinstance(value, dict) else value)
+        if len(self.samples) < SAMPLES and value not in self.samples:
+            self.samples.append(value)
+        kind = _kind(value)
+        if kind == "text":
+            return next((name for name, pattern in _PATTERNS if pattern.fullmatch(value)), "text")
+        return kind
 
     def plain(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -94,7 +100,7 @@ def _kind(value: Any) -> str:
     if kind is bool:
         return "bool"
     if kind is int:
-        return "int"
+        return "phone" if value in _LOST else "int"
     if kind is float:
         return "float"
     if "d" in value:
@@ -108,10 +114,8 @@ def _shown(value: Any) -> str:
     return str(value)[:200]
 
 
-def see(columns: list[Column], row: Sequence[Any]) -> None:
-    """Count the values of one row."""
-    while len(columns) < len(row):
-        columns.append(Column())
-    for column, value in zip(columns, row, strict=False):
-        if value is not None:
-            column.see(value)
+def see(columns: list[Column], rows: Sequence[Sequence[Any]]) -> None:
+    """Count the values of some rows."""
+    columns += [Column() for _ in range(max(map(len, rows), default=0) - len(columns))]
+    for column, values in zip(columns, zip_longest(*rows), strict=False):
+        column.see([v for v in values if v is not None])

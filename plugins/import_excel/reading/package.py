@@ -178,7 +178,7 @@ def _search(package: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, findin
     hidden = 0
     for chunk in _chunks(package, member):
         part = rest + chunk
-        findings.errors = findings.errors or _ERROR_CELL.search(part) is not None
+        findings.errors = findings.errors or (b't="e"' in part and _ERROR_CELL.search(part) is not None)
         findings.formulas = findings.formulas or (
             (b"<f" in part or b":f" in part) and _NO_VALUE.search(part) is not None
         )
