@@ -202,9 +202,13 @@ def normalise(record: Record, values: Mapping[str, Any], row: Row, locale: str) 
     faults: list[Fault] = []
     for name, value in values.items():
         declared = record.fields[name]
-        if type(value) is str and declared.kind is Kind.TEXT and len(value) <= declared.max_length:
-            # Nearly every value is a short plain text: nothing to convert and nothing to find.
-            if value.isprintable() and value and not value.isspace():
+        if type(value) is str:
+            # Nearly every value is a short plain text or a choice: nothing to convert and nothing to find.
+            if declared.kind is Kind.TEXT:
+                if len(value) <= declared.max_length and value.isprintable() and value and not value.isspace():
+                    found[name] = value
+                    continue
+            elif declared.kind is Kind.ENUM and declared.enum is not None and value in declared.enum.values:
                 found[name] = value
                 continue
         elif value is None and not declared.required:

@@ -43,6 +43,9 @@ async def _matches(
             if not criterion.active:
                 continue
             hit, before = hits.get((i, key)), first.get(key)
+            if hit is None and before is None:
+                h.free.add(key)
+                continue
             match = None
             value = _value(batch, changes, criterion, h.row)
             if hit and not hit.dismissed:
@@ -53,8 +56,6 @@ async def _matches(
                 match = Match(criterion, value, Other(), before.contact is not None, place(before.row))
             if match:
                 own.append(_fault(batch, changes, settings, h.row, match))
-            elif not hit and not before:
-                h.free.add(key)
         faults += own
         if not any(not f.warning for f in own):
             for key in h.wanted:

@@ -44,19 +44,30 @@ _NO_DIGITS = re.compile(r"[^0-9]")
 _SPACES = re.compile(r"[ .()-]")
 _VIETNAMESE = re.compile(r"(?:\+?84|0)?([35789][0-9]{8})")
 _SIGNS = re.compile(r"[^\w&]+|_")
+_ASCII_SIGNS = {c: " " for c in range(128) if not chr(c).isalnum() and chr(c) != "&"}
+_MAYBE_SEVERAL = re.compile(r"[/;,|\s]")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 def plain(text: str) -> str:
     """Without accents, case and spaces too many: `  Công  TY ` -> `cong ty`."""
-    if not text.isascii():
+    if text.isascii():
+        if text.isalnum():
+            return text.lower()
+    else:
         text = _MARKS.sub("", unicodedata.normalize("NFKD", text)).replace("đ", "d").replace("Đ", "d").casefold()
     return " ".join(text.lower().split())
 
 
 def words(text: str) -> str:
     """Plain text without punctuation: `12, Lê-Lợi (P.8)` -> `12 le loi p 8`."""
-    folded = plain(text)
-    return folded if folded.isalnum() else " ".join(_SIGNS.sub(" ", folded).split())
+    return _without_signs(plain(text))
+
+
+def _without_signs(folded: str) -> str:
+    if folded.isalnum():
+        return folded
+    return " ".join((folded.translate(_ASCII_SIGNS) if folded.isascii() else _SIGNS.sub(" ", folded)).split())
 
 
 @lru_cache(10_000)
@@ -80,8 +91,13 @@ def e164(text: str, country: str) -> str:
 def digits(text: str) -> str:
     """The decimal digits in a text."""
     if text.isascii():
-        return _NO_DIGITS.sub("", text)
+        return text if text.isdecimal() else _NO_DIGITS.sub("", text)
     return "".join(str(unicodedata.decimal(c)) for c in text if c.isdecimal())
+
+
+def _parts(text: str) -> list[str]:
+    """The values of a field that may hold several."""
+    return [part.strip() for part in _APART.split(text)] if _MAYBE_SEVERAL.search(text) else [text]
 
 
 @dataclass(frozen=True)
@@ -121,21 +137,21 @@ class Normaliser:
         parts = value if isinstance(value, list) else [value]
         texts = [str(p).lower() if isinstance(p, bool) else str(p).strip() for p in parts if p is not None]
         if style in ("phone", "email") and not exact:
-            texts = [part.strip() for text in texts for part in _APART.split(text)]
-        found = (self._one(style, text, exact=exact) for text in texts if not self.is_junk(style, text))
+            texts = [part for text in texts for part in _parts(text)]
+        found = [self._one(style, text, exact=exact) for text in texts if not self._is_junk(style, text)]
         return list(dict.fromkeys(f for f in found if f))
 
-    def is_junk(self, style: str, text: str) -> bool:
+    def _is_junk(self, style: str, text: str) -> bool:
         """Whether a value stands for "none": a word for it, too short, or one character again and again."""
         folded = plain(text)
-        if not folded or folded in self.junk or (not folded.isalnum() and words(folded) in self.junk):
+        if not folded or folded in self.junk or _without_signs(folded) in self.junk:
             return True
         if style in ("phone", "digits"):
             number = digits(text)
             rest = number.lstrip("0")
-            return len(number) < self.min_digits or len(set(rest)) < 2 or number in _RUNS
+            return len(number) < self.min_digits or not rest.strip(rest[:1]) or number in _RUNS
         if style in ("date", "email"):
-            return style == "email" and not re.fullmatch(r"[^@\s]+@[^@\s]+", folded)
+            return style == "email" and not _EMAIL.fullmatch(folded)
         signs = [c for c in folded if c.isalnum()]
         return len(signs) < self.min_length or (len(signs) > 1 and len(set(signs)) == 1)
 
