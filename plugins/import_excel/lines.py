@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from core import Kind, check_value
 from plugins.import_excel.convert import convert, fold
 from plugins.import_excel.faults import BadCell, RowFault, fault, told
@@ -21,10 +23,16 @@ _COMPANY = re.compile(
     r"hotel|school|university|hospital)\b"
 )
 
+#: Of how many texts of a column it is remembered what they mean.
+_MOST_KNOWN = 10_000
+
 
 @dataclass(slots=True)
 class Line:
-    """A row: `values` are fields to set (None clears), `contacts` likewise by number, `groups` ids, in order."""
+    """A row: `values` are fields to set (None clears), `contacts` likewise by number, `groups` ids, in order.
+
+    Writing adds to it what it finds out, so that a line that was `used` is of no use for a second attempt.
+    """
 
     row: int
     cells: list[Any]
@@ -34,6 +42,7 @@ class Line:
     referrer: str = ""
     faults: list[RowFault] = field(default_factory=list)
     id: UUID | None = None
+    used: bool = False
 
     def cell(self, column: Column | None) -> Any:
         """What stands in a column."""
@@ -49,6 +58,19 @@ class Reader:
         self._texts = [c for c in plan.columns if c.goal.role == "field" and c.goal.field.kind is Kind.TEXT]
         self._others = [c for c in plan.columns if c not in self._texts]
         self._straight = [(c.index, c.goal.key, c) for c in self._texts]
+        # Choices, tags and names of groups come again and again.
+        self._known: dict[int, dict[str, Any]] = {c.index: {} for c in plan.columns}
+
+    def lines(self, staged: Sequence[tuple[int, bytes]]) -> list[Line]:
+        """Staged rows, each with its number and its cells as JSON."""
+        return [self.line(number, orjson.loads(cells)) for number, cells in staged]
+
+    def unused(self, lines: Sequence[Line]) -> list[Line]:
+        """Lines for an attempt to write them: as they are the first time, afterwards read anew."""
+        found = [self.line(n.row, n.cells) if n.used else n for n in lines]
+        for line in found:
+            line.used = True
+        return found
 
     def line(self, row: int, cells: list[Any]) -> Line:
         """A row with the faults of its cells."""
@@ -62,7 +84,8 @@ class Reader:
                 self._read(found, column, cell)
         for column in self._others:
             self._read(found, column, cells[column.index] if column.index < width else None)
-        found.contacts = {n: c for n, c in found.contacts.items() if any(v is not None for v in c.values())}
+        if found.contacts:
+            found.contacts = {n: c for n, c in found.contacts.items() if any(v is not None for v in c.values())}
         return found
 
     def _read(self, line: Line, column: Column, cell: Any) -> None:
@@ -74,7 +97,7 @@ class Reader:
                 self._put(line, column, None)
             return
         try:
-            self._put(line, column, self._value(column, cell))
+            self._put(line, column, self._meaning(column, cell))
         except BadCell as bad:
             self._fault(line, column, bad.code, cell, **bad.params)
 
@@ -87,6 +110,16 @@ class Reader:
         elif line.values.get("kind") is None:
             company = bool(line.values.get("taxCode")) or _COMPANY.search(fold(line.values["name"]))
             line.values["kind"] = "ORGANISATION" if company else "PERSON"
+
+    def _meaning(self, column: Column, cell: Any) -> Any:
+        if type(cell) is not str:
+            return self._value(column, cell)
+        known = self._known[column.index]
+        if (value := known.get(cell)) is None:
+            if len(known) >= _MOST_KNOWN:
+                known.clear()
+            value = known[cell] = self._value(column, cell)
+        return value
 
     def _value(self, column: Column, cell: Any) -> Any:
         options = self.lookups.options[column.goal.name]

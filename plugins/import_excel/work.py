@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 from uuid import UUID
-
-import orjson
 
 from core import COLLISIONS, ChangeSet, ClientError, Connection, JobContext, JobType, new_id, undo_change_set
 from plugins.import_excel import lookups, matches, plan, results
 from plugins.import_excel.faults import RowFault
-from plugins.import_excel.lines import Reader
+from plugins.import_excel.lines import Line, Reader
 from plugins.import_excel.targets import CUSTOMER, OWNER
 from plugins.import_excel.writer import Writer
 
@@ -23,7 +22,7 @@ PAUSE = 0.05
 KINDS = ("created", "updated", "unchanged", "skipped", "failed")
 PREVIEW, RUN, UNDO = "import_excel.preview", "import_excel.run", "import_excel.undo"
 
-_STAGED = "select row_no, cells::text from import_row where import_id = $1 and row_no > $2 order by row_no limit $3"
+_STAGED = "select row_no, cells from import_row where import_id = $1 and row_no > $2 order by row_no limit $3"
 _FAULTS = ("id", "import_id", "sheet", "row_no", "column_index", "field", "value", "code", "reason", "fix", "skipped")
 
 
@@ -72,10 +71,22 @@ class _Import:
             statement = f"select count(*) from import_row where import_id = $1 and ({blank})"
             return int(await connection.fetchval(statement, self.id))
 
-    async def staged(self, connection: Connection, position: int) -> list[tuple[int, list[Any]]]:
-        """The next rows after a position."""
-        rows = await connection.fetch(_STAGED, self.id, position, BATCH)
-        return [(number, orjson.loads(cells)) for number, cells in rows]
+    async def batches(self, reader: Reader, position: int) -> AsyncGenerator[list[Line]]:
+        """The rows after a position, batch by batch: each is read while the one before it is written."""
+        reading = asyncio.create_task(self._read(reader, position))
+        try:
+            while lines := await reading:
+                reading = asyncio.create_task(self._read(reader, lines[-1].row))
+                yield lines
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read(self, reader: Reader, position: int) -> list[Line]:
+        async with self.job.connection() as connection:
+            staged = await connection.fetch(_STAGED, self.id, position, BATCH)
+        # In a thread: whoever waits for the database meanwhile is not kept waiting by it.
+        return await asyncio.to_thread(reader.lines, staged)
 
     async def report(self, connection: Connection, faults: Sequence[RowFault]) -> None:
         """Write down what is wrong with rows."""
@@ -115,18 +126,18 @@ async def preview(job: JobContext) -> Mapping[str, Any]:
             await connection.execute("delete from import_fault where import_id = $1", found.id)
         try:
             async with job.change_set("importPreview", source="IMPORT", skip_failed=True) as changes:
-                position = given = kept = 0
-                while staged := await found.staged(changes.connection, position):
-                    outcome = await writer.batch(changes, staged, given)
-                    given += outcome.shared
-                    kept += outcome.kept
-                    position = staged[-1][0]
-                    for kind, n in outcome.counts.items():
-                        counts[kind] += n
-                    # On a connection of its own: what the preview says outlives what it did.
-                    async with job.connection() as other:
-                        await found.report(other, outcome.faults)
-                    await job.progress(min(sum(counts.values()) / total, 1), counts)
+                given = kept = 0
+                async with aclosing(found.batches(writer.reader, 0)) as batches:
+                    async for lines in batches:
+                        outcome = await writer.batch(changes, lines, given)
+                        given += outcome.shared
+                        kept += outcome.kept
+                        for kind, n in outcome.counts.items():
+                            counts[kind] += n
+                        # On a connection of its own: what the preview says outlives what it did.
+                        async with job.connection() as other:
+                            await found.report(other, outcome.faults)
+                        await job.progress(min(sum(counts.values()) / total, 1), counts)
                 raise _Enough  # noqa: TRY301 - it is how the transaction is left
         except _Enough:
             break
@@ -157,39 +168,44 @@ async def _run(job: JobContext, found: _Import) -> Mapping[str, Any]:
     writer = await found.writer(await found.unowned() if seen is None else seen["shared"])
     counts: dict[str, Any] = dict.fromkeys((*KINDS, "position", "shared"), 0)
     counts |= {k: v for k, v in job.counts.items() if k in counts}
-    more = True
-    now: dict[str, Any] = {}
-    while more:
-        for attempt in range(ATTEMPTS):
-            now = {}
-            try:
-                async with job.change_set(
-                    "importStart",
-                    source="IMPORT",
-                    reason=found.row["file_name"],
-                    skip_failed=True,
-                    fraction=None,
-                    counts=now,
-                ) as changes:
-                    now.update(counts)
-                    more = await _batch(found, writer, changes, now)
-                break
-            except COLLISIONS:
-                if attempt == ATTEMPTS - 1:
-                    raise
-                await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - no secret
-        counts = now
-        await job.progress(min(sum(counts[k] for k in KINDS) / total, 1))
+    async with aclosing(found.batches(writer.reader, counts["position"])) as batches:
+        async for lines in batches:
+            fraction = min((sum(counts[k] for k in KINDS) + len(lines)) / total, 1)
+            counts = await _batch(job, found, writer, lines, counts, fraction)
     return {"rows": found.row["row_count"], **{k: counts[k] for k in KINDS}}
 
 
-async def _batch(found: _Import, writer: Writer, changes: ChangeSet, now: dict[str, Any]) -> bool:
-    """Write the next batch and add to the counts what became of it; False where there was none left."""
+async def _batch(
+    job: JobContext, found: _Import, writer: Writer, lines: Sequence[Line], counts: Mapping[str, Any], fraction: float
+) -> dict[str, Any]:
+    """Write a batch, after which a fraction of the rows is done; returns the counts with what became of it added."""
+    for attempt in range(ATTEMPTS):
+        now = dict(counts)
+        try:
+            async with job.change_set(
+                "importStart",
+                source="IMPORT",
+                reason=found.row["file_name"],
+                skip_failed=True,
+                fraction=fraction,
+                counts=now,
+            ) as changes:
+                await _write(found, writer, changes, lines, now)
+        except COLLISIONS:
+            if attempt == ATTEMPTS - 1:
+                raise
+            await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - no secret
+        else:
+            return now
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _write(
+    found: _Import, writer: Writer, changes: ChangeSet, lines: Sequence[Line], now: dict[str, Any]
+) -> None:
+    """Write a batch into a change set and add to the counts what became of it."""
     connection = changes.connection
-    staged = await found.staged(connection, now["position"])
-    if not staged:
-        return False
-    first, last = staged[0][0], staged[-1][0]
+    first, last = lines[0].row, lines[-1].row
     # What the preview said of these rows gives way to what becomes of them, but decides who gets no share.
     bad = await connection.fetch(
         "delete from import_fault where import_id = $1 and row_no between $2 and $3 returning row_no",
@@ -198,13 +214,12 @@ async def _batch(found: _Import, writer: Writer, changes: ChangeSet, now: dict[s
         last,
     )
     writer.known_bad = frozenset(row["row_no"] for row in bad)
-    outcome = await writer.batch(changes, staged, now["shared"])
+    outcome = await writer.batch(changes, lines, now["shared"])
     await found.report(connection, outcome.faults)
     for kind, n in outcome.counts.items():
         now[kind] += n
     now["position"] = last
     now["shared"] += outcome.shared
-    return len(staged) == BATCH
 
 
 async def revert(job: JobContext) -> Mapping[str, Any]:

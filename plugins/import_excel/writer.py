@@ -19,7 +19,6 @@ PATH = "rows"
 #: How often a row that collides with what others write is tried, and the longest pause before the second time.
 ATTEMPTS = 8
 PAUSE = 0.05
-Staged = Sequence[tuple[int, list[Any]]]
 
 
 @dataclass
@@ -57,7 +56,7 @@ class Writer:
     to_share: int = 0
     known_bad: frozenset[int] = field(default_factory=frozenset)
 
-    async def batch(self, changes: ChangeSet, staged: Staged, position: int) -> Outcome:
+    async def batch(self, changes: ChangeSet, lines: Sequence[Line], position: int) -> Outcome:
         """Write one batch; `position` is how many rows before it were given to owners.
 
         One that collides with what others write meanwhile is done anew in halves: the fewer rows, the sooner they are
@@ -65,18 +64,18 @@ class Writer:
         """
         for attempt in range(ATTEMPTS):
             try:
-                return await self._whole(changes, staged, position)
+                return await self._whole(changes, lines, position)
             except COLLISIONS:
-                if len(staged) > 1:
+                if len(lines) > 1:
                     break
                 if attempt == ATTEMPTS - 1:
                     raise
                 await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - no secret
-        half = len(staged) // 2
-        first = await self.batch(changes, staged[:half], position)
-        return first + await self.batch(changes, staged[half:], position + first.shared)
+        half = len(lines) // 2
+        first = await self.batch(changes, lines[:half], position)
+        return first + await self.batch(changes, lines[half:], position + first.shared)
 
-    async def _whole(self, changes: ChangeSet, staged: Staged, position: int) -> Outcome:
+    async def _whole(self, changes: ChangeSet, lines: Sequence[Line], position: int) -> Outcome:
         """Write one batch in a savepoint.
 
         A row whose contacts or groups are refused is left out as a whole, so the rest is then done anew.
@@ -86,7 +85,7 @@ class Writer:
             before = (dict(changes.memory), {k: dict(v) for k, v in changes.touched.items()})
             try:
                 async with changes.connection.transaction():
-                    return await self._once(changes, staged, position, refused)
+                    return await self._once(changes, self.reader.unused(lines), position, refused)
             except (Again, *COLLISIONS) as error:
                 # What was rolled back never happened, for the change set's own account neither.
                 changes.memory, changes.touched = before
@@ -98,11 +97,10 @@ class Writer:
     async def _once(
         self,
         changes: ChangeSet,
-        staged: Sequence[tuple[int, list[Any]]],
+        lines: Sequence[Line],
         position: int,
         refused: Mapping[int, RowFault],
     ) -> Outcome:
-        lines = [self.reader.line(row, cells) for row, cells in staged]
         for line in lines:
             if line.row in refused:
                 line.faults.append(refused[line.row])
@@ -141,9 +139,9 @@ class Writer:
         for line in lines:
             met: dict[UUID, str] = {}
             for goal, first, customer in found.get(line.row, ()):
-                column = plan.column(goal)
-                index = None if column is None else column.index
                 if first is not None:
+                    column = plan.column(goal)
+                    index = None if column is None else column.index
                     value = line.cell(column)
                     line.faults.append(
                         fault(locale, line.row, "TWICE_IN_FILE", index, goal, value, first=first, value=value)
@@ -245,10 +243,10 @@ class Writer:
         rows = []
         for line in lines:
             line.id = new_id()
-            values = {k: v for k, v in line.values.items() if v is not None or k == "ownerId"}
+            values = {**line.values, "id": line.id}
             if self.reader.plan.tags:
                 values["tags"] = _united(values.get("tags"), self.reader.plan.tags)
-            rows.append({"id": line.id, **values})
+            rows.append(values)
         done = set(await changes.create(CUSTOMER, rows, lambda i: (PATH, lines[i].row)))
         return [n for n in lines if n.id in done]
 
