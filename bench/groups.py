@@ -2,9 +2,10 @@
 
     python -m bench.groups [--rows N] [--data FOLDER] [--repeat N]
 
-Every customer is in one or two of fifty groups on average, some in none, some in many; groups are of very different
+Every customer is in two or three of fifty groups on average, some in none, some in many; groups are of very different
 sizes. Each question is asked with other groups each time, by the API in process and as SQL, in turns; both return JSON
-over the same connections. Prints medians and 95th percentiles, and their ratios. With `--data` what was loaded is kept.
+over the same connections. What is written by hand knows how many groups there are, and does not look whether they were
+deleted. Prints medians and 95th percentiles, and their ratios. With `--data` what was loaded is kept.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ for g in select id, row_number() over (order by created_at) n from customer_grou
   select gen_random_uuid(), c.id, g.id from customer c where random() < 1.0 / (2 + g.n * g.n / 8.0);
 end loop; end $$"""
 
-#: Questions that are asked first and only compared.
+#: Questions that are asked first and not timed.
 WARM = 2
 FIELDS = "id code name email level province"
 ROW = """json_build_object('id', c.id, 'code', c.code, 'name', c.name, 'email', c.email, 'level', c.level,
@@ -70,14 +71,20 @@ class Question:
 
 
 def all_of(parameter: str, size: int) -> str:
+    one = "exists (select from group_member m where m.customer_id = c.id and m.group_id = ({}::uuid[])[{}])"
+    return " and ".join(one.format(parameter, i) for i in range(1, size + 1))
+
+
+def not_all_of(parameter: str, size: int) -> str:
     return f"""(select count(*) from group_member m where m.customer_id = c.id
-      and m.group_id = any({parameter}::uuid[])) = {size}"""
+      and m.group_id = any({parameter}::uuid[])) <> {size}"""
 
 
 QUESTIONS = (
     Question("or", "groups: {or: $a}", f"exists {IN.format('$1')}", (3,)),
-    Question("and", "groups: {and: $a}", f"exists {IN.format('$1')} and {all_of('$1', 2)}", (2,)),
-    Question("not", "groups: {not: $a}", f"not {all_of('$1', 2)}", (2,)),
+    Question("and", "groups: {and: $a}", all_of("$1", 2), (2,)),
+    Question("and of three", "groups: {and: $a}", all_of("$1", 3), (3,)),
+    Question("not", "groups: {not: $a}", not_all_of("$1", 2), (2,)),
     Question("none, by code", "groups: {none: $a}", f"not exists {IN.format('$1')}", (3,), BY_CODE),
     Question(
         "or, none, province",
@@ -88,7 +95,7 @@ QUESTIONS = (
     Question(
         "and, not, level, by code",
         'groups: {and: $a, not: $b}, level: {in: ["A", "VIP"]}',
-        f"exists {IN.format('$1')} and {all_of('$1', 1)} and not {all_of('$2', 2)} and c.level in ('A', 'VIP')",
+        f"{all_of('$1', 1)} and {not_all_of('$2', 2)} and c.level in ('A', 'VIP')",
         (1, 2),
         BY_CODE,
     ),
@@ -108,9 +115,8 @@ async def compare(opened: Base, question: Question, groups: list[str], repeat: i
         between = time.perf_counter()
         by_hand = await pool.fetchval(statement, *picked)
         ended = time.perf_counter()
-        if n < WARM:
-            assert orjson.loads(answer)["data"] == orjson.loads(by_hand)["data"], question.name
-        else:
+        assert orjson.loads(answer)["data"] == orjson.loads(by_hand)["data"], question.name
+        if n >= WARM:
             ours.append((between - started) * 1000)
             theirs.append((ended - between) * 1000)
     middles = statistics.median(ours), statistics.median(theirs)
@@ -133,8 +139,9 @@ async def run(rows: int, data: Path | None, repeat: int) -> None:
         print(f"{customers:,} customers, {members:,} memberships")
         groups = [str(r[0]) for r in await pool.fetch("select id from customer_group order by created_at")]
         ratios = [await compare(opened, question, groups, repeat) for question in QUESTIONS]
-        middle, tail = (statistics.median(r[i] for r in ratios) for i in (0, 1))
-        print(f"all questions: median of the ratios {middle:.2f} at the median, {tail:.2f} at the 95th percentile")
+        for name, which in (("median", statistics.median), ("worst", max)):
+            middle, tail = (which(r[i] for r in ratios) for i in (0, 1))
+            print(f"all questions: {name} of the ratios {middle:.2f} at the median, {tail:.2f} at the 95th percentile")
 
 
 def main() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,6 +25,7 @@ from core.predicate import (
     Or,
     Predicate,
     Related,
+    RelatedAll,
     RelatedCount,
     Within,
 )
@@ -31,6 +33,8 @@ from core.records import Field, Kind, ToMany, ToOne
 from core.sql import Parameters, quote
 
 _COMPARISONS = {"eq": "=", "ne": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+#: How many ids of `RelatedAll` are looked for one by one, so that a planner begins with the rarest of them.
+SINGLY = 3
 _PATTERNS = {"contains": ("%", "%"), "startsWith": ("", "%"), "endsWith": ("%", "")}
 
 
@@ -155,8 +159,8 @@ class Conditions:
                 found = self.exists(scope, lambda a: f"{a}.id = any({listed})", TRUE, "id")
                 linked = relation.sql(alias)
                 # The given ids are known when a plan is made and say how many rows there will be; which of them count
-                # is only known when it runs, and must not be taken for a second chance.
-                return f"({linked} = any({listed}) and coalesce({linked} = any(array{found}), false))"
+                # is only known when it runs, and must not be taken for a second chance: what is not null is likely.
+                return f"({linked} = any({listed}) and nullif({linked} = any(array{found}), false) is not null)"
             case Related(relation, quantifier, part, guarded):
                 wanted = Not(part) if quantifier == "every" else part
                 scope = self._scope(relation.target, guarded, relation.route)
@@ -166,12 +170,34 @@ class Conditions:
                 scope = self._scope(relation.target, guarded, relation.route)
                 counted = self.exists(scope, self.link(relation, alias), part, "count(*)")
                 return self._count(counted, operator, operand)
+            case RelatedAll():
+                return self._all(predicate, alias)
         raise CompositionError(f"{predicate!r} is not a predicate")
 
     def _scope(self, record: str, guarded: bool, reached: str = "") -> Scope:
         if guarded:
             return self.policy.scope(record, reached=reached)
         return self.policy.internal(record, deleted=False)
+
+    def _all(self, predicate: RelatedAll, alias: str) -> str:
+        """That all ids may be read, once; and one join for each of the first, which a unique index makes a plain one.
+
+        Where there are fewer the last stands for the others. Where there are more, all are counted of those who are
+        left; how many that lets through cannot be foreseen, and must not be taken for next to none.
+        """
+        relation, ids = predicate.relation, predicate.ids
+        listed = self.operand(ids, "uuid[]")
+        scope = self._scope(predicate.link.target, predicate.guarded)
+        readable = self.exists(scope, lambda a: f"{a}.id = any({listed})", TRUE, "count(*)")
+        number, key = f"cardinality({listed})", predicate.link.key
+        scope, link = self._scope(relation.target, predicate.guarded, relation.route), self.link(relation, alias)
+        parts = [f"{readable} = {number}"]
+        for n in range(SINGLY):
+            one = Compare(key, "eq", ids.map(partial(_nth, n=n), f"at {n}"))
+            parts.append(f"exists {self.exists(scope, link, one)}")
+        counted = self.exists(scope, link, Compare(key, "in", ids), "count(*)")
+        parts.append(f"case when {number} <= {SINGLY} or {counted} = {number} then true else false end")
+        return f"({' and '.join(parts)})"
 
     def _count(self, counted: str, operator: str, operand: Operand) -> str:
         if operator in ("in", "notIn"):
@@ -233,3 +259,8 @@ class Conditions:
             return at.astimezone(ZoneInfo(zone)).date() if predicate.field.kind is Kind.DATE else at
 
         return self.operand(Operand(read), predicate.field.type)
+
+
+def _nth(ids: Sequence[Any], n: int) -> Any:
+    """The nth of some ids, or the last; None where there are none."""
+    return ids[min(n, len(ids) - 1)] if ids else None

@@ -19,6 +19,7 @@ from core.predicate import (
     Or,
     Predicate,
     Related,
+    RelatedAll,
     RelatedCount,
     Within,
 )
@@ -124,6 +125,8 @@ class _Walk:
                 self.walk(part, self.catalog[relation.target], self._follow(relation, record, route))
             case LinkedAny(relation):
                 self._follow(relation, record, route)
+            case RelatedAll(relation, link):
+                self._follow(link, self.catalog[relation.target], self._follow(relation, record, route))
 
     def _read(self, record: Record, read: Field, route: Route) -> None:
         self.reads.add((record.name, read.name))

@@ -136,8 +136,22 @@ class RelatedCount:
     guarded: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class RelatedAll:
+    """Among the related records there is, for each of `ids`, one whose `link` leads to it.
+
+    All of the ids, each given once, must be those of records that may be read (unless policy itself asks); false
+    without ids. It relies on no two related records having the same link, as in a table of members.
+    """
+
+    relation: ToMany
+    link: ToOne
+    ids: Operand
+    guarded: bool = True
+
+
 #: A condition on the rows of one record type, as a tree; it is two-valued: a comparison with null is false.
-Predicate = Always | And | Or | Not | Compare | Within | Linked | LinkedAny | Related | RelatedCount
+Predicate = Always | And | Or | Not | Compare | Within | Linked | LinkedAny | Related | RelatedCount | RelatedAll
 
 #: Holds for every row.
 TRUE = Always(True)

@@ -27,6 +27,7 @@ from core.predicate import (
     Or,
     Predicate,
     Related,
+    RelatedAll,
     RelatedCount,
     Within,
     all_of,
@@ -58,7 +59,7 @@ def turning(predicate: Predicate) -> Predicate:
             return inner if inner == FALSE else Related(relation, "some", inner, guarded=False)
         case Compare(field=read) if _opaque(read):
             return TRUE
-        case Always() | Compare() | LinkedAny():
+        case Always() | Compare() | LinkedAny() | RelatedAll():
             return FALSE
 
 

@@ -26,6 +26,8 @@ from core.deprecations import NAMES
 
 DOCS = Path(__file__).parent.parent / "docs" / "plugins"
 WIDE = 100
+#: Where a formatter breaks what has no comma to break at.
+WIDEST = 120
 
 HOOKS = """# Hooks
 
@@ -328,7 +330,7 @@ def _union(name: str, parts: list[str]) -> str:
     line = f"{name} = {' | '.join(parts)}"
     return (
         line
-        if len(line) <= WIDE
+        if len(line) <= WIDEST
         else "\n".join([f"{name} = (", f"    {parts[0]}", *(f"    | {p}" for p in parts[1:]), ")"])
     )
 

@@ -97,6 +97,23 @@ async def test_filter_modes(desk: Desk, four: dict[str, str], modes: dict[str, s
     assert await matching(desk, {m: [four[n] for n in names] for m, names in modes.items()}) == expected
 
 
+async def test_in_all_of_many_groups_are_those_who_lack_none_of_them(desk: Desk) -> None:
+    groups = [await group(desk, f"many {i}") for i in range(6)]
+    everyone = {f"lacks {i}" for i in range(7)}
+    for lacking in range(7):
+        id_ = await desk.customer(f"lacks {lacking}", source="lacking")
+        await put(desk, id_, *(g for i, g in enumerate(groups) if i != lacking))
+    for number in range(1, 7):
+        wanted, lacking_none = groups[:number], {f"lacks {i}" for i in range(number, 7)}
+        for modes, expected in (
+            ({"and": wanted}, lacking_none),
+            ({"and": [*wanted, wanted[0]]}, lacking_none),
+            ({"and": [*wanted, str(uuid4())]}, set()),
+            ({"not": wanted}, everyone - lacking_none),
+        ):
+            assert await matching(desk, modes, source={"eq": "lacking"}) == expected, (number, modes)
+
+
 @pytest.mark.parametrize("unknown", [str(UUID(int=7)), "not-an-id"])
 async def test_nobody_is_in_an_unknown_group(desk: Desk, four: dict[str, str], unknown: str) -> None:
     everyone = {"a", "b", "both", "neither"}
@@ -127,7 +144,7 @@ async def test_the_filter_combines_with_others(desk: Desk, four: dict[str, str])
 
 async def test_the_length_of_the_list_does_not_show_in_the_statement(desk: Desk, four: dict[str, str]) -> None:
     composition = await desk.features.composition(desk.workspace)
-    looks = {"or": 1, "none": 1, "and": 2, "not": 1}
+    looks = {"or": 1, "none": 1, "and": 4, "not": 1}
     for mode, number in looks.items():
         texts: list[str] = []
         for ids in ([four["A"]], [four["A"], four["B"], str(uuid4())]):

@@ -1,7 +1,7 @@
 """`groups` in `CustomerWhere`: in all, in one, outside one or in none of a list of groups.
 
-A list costs one look at the members, or two, however long it is. Ids of groups that are unknown, deleted or not to be
-read are ids of groups that nobody is in; an empty list matches nothing.
+Ids of groups that are unknown, deleted or not to be read are ids of groups that nobody is in; an empty list matches
+nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from core import (
     Operand,
     Predicate,
     Related,
+    RelatedAll,
     RelatedCount,
     ToMany,
     all_of,
@@ -67,13 +68,11 @@ def _matching(mode: str, given: GivenArgument, catalog: Catalog) -> Predicate:
         return some
     if mode == "none":
         return all_of(_given(ids), Related(_MEMBERS, "none", listed))
-    # Nobody is in one group twice, so in all of them means as many memberships as groups.
-    every = RelatedCount(_MEMBERS, listed, "eq", ids.map(len, "number"))
     if mode == "and":
-        # Counting is for those who are in any at all: the others are found out by a join.
-        return all_of(some, every)
-    # Not so here, where nearly all match: whoever is looked at is counted, and the page is soon full.
-    return all_of(_given(ids), Not(every))
+        return RelatedAll(_MEMBERS, member.to_one["group"], ids)
+    # Nobody is in one group twice, so in all of them means as many memberships as groups. Nearly all match: whoever is
+    # looked at is counted, and the page is soon full.
+    return all_of(_given(ids), Not(RelatedCount(_MEMBERS, listed, "eq", ids.map(len, "number"))))
 
 
 def _given(ids: Operand) -> Predicate:
