@@ -163,6 +163,30 @@ async def test_a_pool_is_open_to_all_or_to_teams(desk: Desk) -> None:
     assert await seen() == [False, True, False]
 
 
+async def test_whom_a_pool_does_not_let_in_learns_nothing_of_its_customers(desk: Desk) -> None:
+    bac = (await desk.create("Team", name=f"Bắc {uuid4()}"))["id"]
+    inside, outside = await seller(desk, "an", bac), await seller(desk, "binh")
+    kho, ids = await pool(desk, openToAll=False), [await desk.customer("Lan") for _ in range(2)]
+    await desk.do(TEAMS, input={"id": kho, "teamIds": [bac]})
+    await add(desk, kho, *ids)
+    await claim(desk, kho, ids[0], inside)
+    query = """query($id: ID!) { pool(id: $id) { members { totalCount nodes { customerId } }
+      claims { totalCount nodes { customerId } } customers { totalCount nodes { id } } } }"""
+    shown = {
+        "members": {"totalCount": 1, "nodes": [{"customerId": ids[1]}]},
+        "claims": {"totalCount": 1, "nodes": [{"customerId": ids[0]}]},
+        "customers": {"totalCount": 1, "nodes": [{"id": ids[1]}]},
+    }
+    nothing = {name: {"totalCount": 0, "nodes": []} for name in shown}
+    assert await desk.do(query, inside, id=kho) == shown
+    assert await desk.do(query, outside, id=kho) == nothing
+    for mentioned in ("members: {some: {byRule: {eq: false}}}", "claims: {count: {gte: 1}}"):
+        ask = f"query($id: ID!) {{ pools(where: {{id: {{eq: $id}}, {mentioned}}}) {{ totalCount }} }}"
+        assert [(await desk.do(ask, who, id=kho))["totalCount"] for who in (inside, outside)] == [1, 0], mentioned
+    await desk.delete("Customer", ids[1])
+    assert (await desk.do(query, id=kho))["members"]["totalCount"] == 0
+
+
 async def test_leaving_a_pool_takes_away_only_what_that_pool_gave(desk: Desk) -> None:
     an, binh = await seller(desk), await seller(desk, "binh")
     id_ = await desk.customer("Lan", ownerId=str(an.user_id))

@@ -7,17 +7,22 @@ from datetime import datetime
 from uuid import UUID
 
 from core import (
+    TRUE,
     Actor,
     Ask,
     Batch,
+    Catalog,
     ChangeSet,
     EnumType,
     Extension,
     Fault,
     JobType,
+    Linked,
     Mutation,
     ObjectType,
+    Predicate,
     Query,
+    Record,
     RecordType,
     hookimpl,
 )
@@ -25,7 +30,7 @@ from plugins.shared_pool import claims, commands, explain
 from plugins.shared_pool.checks import check_pools
 from plugins.shared_pool.jobs import job_types
 from plugins.shared_pool.reactions import catch_up, react
-from plugins.shared_pool.records import CUSTOMER, OWNER_ON_ENTRY, RECORD_TYPES
+from plugins.shared_pool.records import CUSTOMER, OF_CUSTOMERS, OWNER_ON_ENTRY, RECORD_TYPES
 from plugins.shared_pool.settings import Settings
 
 
@@ -69,6 +74,14 @@ def mutations() -> Sequence[Mutation]:
 def jobs(settings: Settings) -> Sequence[JobType]:
     """The recurring passes."""
     return job_types(settings)
+
+
+@hookimpl
+def narrow(record: Record, action: str, catalog: Catalog) -> Predicate | None:
+    """Of who is in a pool and who claimed from it only as much is told as may be seen of the customers."""
+    if record.name in OF_CUSTOMERS and action == "read":
+        return Linked(catalog[record.name].to_one["customer"], TRUE)
+    return None
 
 
 @hookimpl

@@ -236,3 +236,6 @@ CUSTOMER = Extension(
 )
 
 RECORD_TYPES = (POOL, POOL_TEAM, POOL_MEMBER, POOL_ABSENCE, POOL_CLAIM)
+
+#: The links that belong to a customer as much as to a pool.
+OF_CUSTOMERS = frozenset({POOL_MEMBER.name, POOL_ABSENCE.name, POOL_CLAIM.name})
