@@ -508,6 +508,23 @@ async def test_a_deleted_tier_is_no_tier_and_its_customers_rise_from_none(desk: 
     assert await of(desk, an) == "Vàng"
 
 
+async def test_with_a_deleted_tier_goes_its_pin(desk: Desk) -> None:
+    names = await ladder(desk)
+    an = await desk.customer("An", level="VIP")
+    hand = await tier(desk, "Bằng tay", 9, None)
+    await give(desk, hand, an, pin=True)
+    await desk.do("mutation($id: ID!) { tierDelete(input: {id: $id}) { id } }", id=hand)
+    shown = await desk.do(SHOW, id=an)
+    assert [shown[name] for name in ("tier", "tierPinned", "tierSince", "tierSource")] == [None] * 4
+    assert (await desk.do(EXPLAIN, id=an))["pinned"] is False
+    await work(desk)
+    shown = await desk.do(SHOW, id=an)
+    assert (shown["tierId"], shown["tierPinned"], shown["tierSource"]) == (names["Vàng"], False, "RULE")
+    await desk.do("mutation($id: ID!) { tierRestore(input: {id: $id}) { tier { id } } }", id=hand)
+    await work(desk)
+    assert await of(desk, an) == "Vàng"
+
+
 async def test_an_undo_puts_tiers_back_and_the_rules_are_asked_afterwards(desk: Desk) -> None:
     await settings(desk, allow_downgrade=True)
     await ladder(desk)

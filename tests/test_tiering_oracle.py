@@ -65,9 +65,9 @@ class Model:
 
     def _evaluate(self, id_: str, customer: Customer) -> bool:
         tier_id, pinned = self.members.get(id_, (None, False))
-        if customer.deleted or pinned:
-            return False
         has = self.tiers[tier_id] if tier_id and not self.tiers[tier_id].deleted else None
+        if customer.deleted or (has and pinned):
+            return False
         fit = [(t.rank, i) for i, t in self.tiers.items() if t.auto and not t.deleted and t.rule[1](customer)]
         rank, best = max(fit, default=(-1, None))
         if best and (has is None or rank > has.rank):
@@ -87,7 +87,7 @@ class Model:
         for id_, customer in self.customers.items():
             tier, pinned = self.members.get(id_, (None, None))
             if not customer.deleted:
-                found[id_] = (None if tier is None or self.tiers[tier].deleted else tier, pinned)
+                found[id_] = (None, None) if tier is None or self.tiers[tier].deleted else (tier, pinned)
         return found
 
     def live(self) -> list[str]:

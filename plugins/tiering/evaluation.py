@@ -30,7 +30,9 @@ CHUNK = 100_000
 
 _UNMOVED = """
 select m.id from tier_member m join unnest($1::uuid[], $2::uuid[]) given (id, tier) on given.id = m.id
-where m.tier_id = given.tier and not m.pinned order by m.id for update of m
+where m.tier_id = given.tier
+  and (not m.pinned or not exists (select from tier t where t.id = m.tier_id and t.deleted_at is null))
+order by m.id for update of m
 """
 
 #: What of a tier decides who has it.
@@ -86,7 +88,7 @@ async def move(changes: ChangeSet, moves: Sequence[Move]) -> int:
             await system.update(
                 "TierMember",
                 Target(ids=on),
-                lambda row: {"tierId": there[row.id].target, "since": now, "source": "RULE"},
+                lambda row: {"tierId": there[row.id].target, "since": now, "source": "RULE", "pinned": False},
             )
         )
     if out:

@@ -83,7 +83,8 @@ async def _member(ask: Ask, id_: UUID) -> dict[str, Any]:
     where.append(f"c.id = {conditions.operand(constant(id_), 'uuid')}")
     statement = (
         "select json_build_object('tier', m.tier_id, 'pinned', coalesce(m.pinned, false)) "
-        f"from {table} left join tier_member m on m.customer_id = c.id where {' and '.join(where)}"
+        f"from {table} left join (tier_member m join tier t on t.id = m.tier_id and t.deleted_at is null) "
+        f"on m.customer_id = c.id where {' and '.join(where)}"
     )
     found = await ask.fetch(statement, conditions.values(ask.context))
     if found is None:

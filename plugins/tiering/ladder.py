@@ -2,7 +2,7 @@
 
 A customer moves to the highest tier whose rule holds for him, never to a lower one than his. Only where the workspace
 allows it does he go down, or out, and only from an automatic tier whose rule can be asked and does not hold. Pinned
-tiers stay. A tier that was deleted counts as none.
+tiers stay. A tier that was deleted counts as none, and so does its pin.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Ladder:
         table, where = conditions.source(policy.scope("Customer"), customer)
         if some:
             where.append(f"{customer}.id = any({conditions.operand(_IDS, 'uuid[]')})")
-        where.append(f"{member}.pinned is not true")
+        where.append(f"({member}.pinned is not true or {tier}.id is null)")
         rises = {rank: f"({tier}.rank is null or {tier}.rank < {rank})" for rank in rules}
         holds = {rank: conditions.sql(rule.predicate, customer) for rank, rule in rules.items()}
         if down:

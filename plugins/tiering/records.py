@@ -134,7 +134,11 @@ TIER_MEMBER = RecordType(
 
 
 def _of_member(column: str) -> Callable[[str], str]:
-    return lambda alias: f"select m.{column} from tier_member m where m.customer_id = {alias}.id"
+    """A column of the customer's membership, as long as its tier is there."""
+    return lambda alias: (
+        f"select m.{column} from tier_member m join tier t on t.id = m.tier_id and t.deleted_at is null "
+        f"where m.customer_id = {alias}.id"
+    )
 
 
 CUSTOMER = Extension(
