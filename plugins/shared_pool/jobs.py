@@ -23,6 +23,7 @@ FULL_JOB = "shared_pool.full_pass"
 OVERLAP = timedelta(minutes=10)
 
 _LAST = "select at from pool_pass where pool_id = $1"
+_LOCKED = "select id from customer where id = any($1::uuid[]) and deleted_at is null order by id for update"
 _PASSED = """
 insert into pool_pass (pool_id, at) select id, $2 from pool where id = $1
 on conflict (pool_id) do update set at = greatest(pool_pass.at, excluded.at)
@@ -35,8 +36,12 @@ async def _run(job: JobContext, among: Among) -> Mapping[str, Any]:
         pools = await rules(changes)
     if wanted := job.input.get("pools"):
         pools = [pool for pool in pools if pool.id in {uuid_or_none(id_) for id_ in wanted}]
+    ids = [id_ for id_ in map(uuid_or_none, job.input.get("customers", ())) if id_]
     for i, pool in enumerate(pools):
-        await _follow(job, pool, among, moved, (i + 1) / len(pools))
+        if ids:
+            await _follow_some(job, pool, ids, moved)
+        else:
+            await _follow(job, pool, among, moved, (i + 1) / len(pools))
     return {"pools": len(pools), **moved}
 
 
@@ -60,6 +65,15 @@ async def _follow(job: JobContext, pool: PoolRule, among: Among, moved: dict[str
             if max(len(moves.entered), len(moves.left), moves.lifted) < BATCH:
                 await changes.connection.execute(_PASSED, pool.id, changes.context.now)
                 return
+
+
+async def _follow_some(job: JobContext, pool: PoolRule, ids: Sequence[UUID], moved: dict[str, int]) -> None:
+    """Follow one pool's rule for customers that could not be locked when they were written to."""
+    async with job.change_set(source="RULE", reason=pool.name, counts=moved) as changes:
+        locked = await changes.connection.fetch(_LOCKED, ids)
+        moves = await follow(changes, pool, Among.IDS, ids=[row["id"] for row in locked])
+        moved["entered"] += len(moves.entered)
+        moved["left"] += len(moves.left)
 
 
 async def _pass(job: JobContext) -> Mapping[str, Any]:
@@ -89,6 +103,7 @@ def job_types(settings: Settings) -> Sequence[JobType]:
     )
 
 
-def asked_for(pools: Sequence[UUID]) -> dict[str, Any]:
-    """The input of a pass for the sake of a change: of some pools, or of all."""
-    return {"pools": [str(pool) for pool in pools]}
+def asked_for(pools: Sequence[UUID], customers: Sequence[UUID] = ()) -> dict[str, Any]:
+    """The input of a pass for the sake of a change: of some pools, and of some customers or all."""
+    some = {"customers": [str(customer) for customer in customers]} if customers else {}
+    return {"pools": [str(pool) for pool in pools], **some}

@@ -33,15 +33,17 @@ from wanted full join there on there.customer_id = wanted.customer_id and there.
 where there.id is null or wanted.customer_id is null
 """
 _NOBODY = UUID(int=0)
+_FREE = "select id from customer where id = any($1::uuid[]) order by id for update skip locked"
 
 
 @dataclass
 class Moves:
-    """Which customers have come into a pool and gone from it."""
+    """Which customers have come into a pool, gone from it, and could not be locked to come in now."""
 
     entered: list[UUID] = field(default_factory=list)
     left: list[UUID] = field(default_factory=list)
     lifted: int = 0
+    put_off: list[UUID] = field(default_factory=list)
 
 
 def writing(changes: ChangeSet) -> ChangeSet:
@@ -139,15 +141,27 @@ async def follow(
     ids: Sequence[UUID] = (),
     since: datetime | None = None,
     most: int | None = None,
+    locked: bool = True,
 ) -> Moves:
-    """Follow a pool's rule for some customers: end absences, release, move in; of each `most` at most."""
-    variables: dict[str, Any] = {"ids": list(ids), "since": since, "most": most}
+    """Follow a pool's rule for some customers: end absences, release, move in; of each `most` at most.
+
+    Customers that are given by id are locked already, unless that is not `locked`: whoever ties a record to a customer
+    shares its lock with others who do, and two who both wanted it for themselves would wait for each other.
+    """
     moves = Moves()
 
-    async def found(ask: Ask) -> list[Any]:
+    async def asked(ask: Ask, among: Among, ids: Sequence[UUID]) -> list[Any]:
         text, conditions = pool.statement(ask, among, changes.policy.catalog)
+        variables: dict[str, Any] = {"ids": list(ids), "since": since, "most": most}
         rows: list[Any] = await changes.connection.fetch(text, *conditions.bind(changes.context, variables))
         return rows
+
+    async def found(ask: Ask) -> list[Any]:
+        rows = await asked(ask, among, ids)
+        if among is Among.IDS or not rows:
+            return rows
+        # Others may have written while this waited for its locks: those who are locked now are looked at again.
+        return await asked(ask, Among.IDS, [row[1] for row in rows])
 
     if over := await found(Ask.LIFT):
         await writing(changes).delete("PoolAbsence", Target(ids=tuple(row[0] for row in over)))
@@ -156,5 +170,9 @@ async def follow(
         moves.left = [row[1] for row in await found(Ask.LEAVE)]
         await leave(changes, pool.id, moves.left)
     moves.entered = [row[1] for row in await found(Ask.ENTER)]
+    if moves.entered and not locked and pool.values["ownerOnEntry"] == "CLEAR":
+        free = {row["id"] for row in await changes.connection.fetch(_FREE, moves.entered)}
+        moves.put_off = [id_ for id_ in moves.entered if id_ not in free]
+        moves.entered = [row[1] for row in await asked(Ask.ENTER, Among.IDS, sorted(free))]
     await enter(changes, pool.id, moves.entered, by_rule=True)
     return moves

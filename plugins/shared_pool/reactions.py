@@ -12,6 +12,12 @@ from plugins.shared_pool.rules import Among, whole
 from plugins.shared_pool.settings import Settings
 
 _RULE = frozenset({"rule", "waitingDays", "waitingField", "releaseOnExit"})
+#: How many locks are taken for customers that are not locked themselves.
+MOST_LOCKS = 64
+_LOCK = (
+    "select pg_advisory_xact_lock(k) from "
+    "(select hashtextextended('shared_pool ' || id, 0) as k from unnest($1::uuid[]) id order by 1) x"
+)
 _CUSTOMERS = "select customer_id from pool_member where pool_id = any($1::uuid[]) order by customer_id"
 
 
@@ -48,9 +54,14 @@ async def _reopen(changes: ChangeSet, pools: list[UUID]) -> None:
 
 
 async def _follow(batch: Batch, changes: ChangeSet, settings: Settings) -> None:
-    """Follow the rules that a batch concerns, for the customers that it concerns."""
+    """Follow the rules that a batch concerns, for the customers that it concerns.
+
+    Others who change what a few customers depend on, but not these themselves, wait for each other, and then see it
+    all. Nobody waits for many: what two such changes do only together is found by the next full pass.
+    """
     connection, catalog = changes.connection, changes.policy.catalog
     later: set[UUID] = set()
+    locked = batch.record.name == "Customer"
     for pool in await rules(changes):
         if not pool.footprint.concerned(batch):
             continue
@@ -58,7 +69,12 @@ async def _follow(batch: Batch, changes: ChangeSet, settings: Settings) -> None:
         if ids is None:
             later.add(pool.id)
         elif ids:
-            await follow(changes, pool, Among.IDS, ids=sorted(ids))
+            if not locked and len(ids) <= MOST_LOCKS:
+                await connection.execute(_LOCK, sorted(ids))
+            moves = await follow(changes, pool, Among.IDS, ids=sorted(ids), locked=locked)
+            if moves.put_off:
+                some = asked_for([pool.id], moves.put_off)
+                await enqueue(connection, changes.context.workspace, PASS_JOB, some, None)
     # Once for each pool, however many batches there are.
     asked: set[UUID] = changes.memory.setdefault("shared_pool.later", set())
     if new := sorted(later - asked):

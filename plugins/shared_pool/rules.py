@@ -86,9 +86,10 @@ class PoolRule:
         return self.whole.footprint
 
     def statement(self, ask: Ask, among: Among, catalog: Catalog) -> tuple[str, Conditions]:
-        """The statement that finds whom something is true of, locked, and the conditions that bind its parameters.
+        """The statement that finds whom something is true of, and the conditions that bind its parameters.
 
-        It reads the variables `ids` or `since` as far as `among` needs them, and `most`, how many rows it finds.
+        What leaves or is lifted is locked, and the customers too, unless they are given by id. It reads the variables
+        `ids` or `since` as far as `among` needs them, and `most`, how many rows it finds.
         """
         found = self._asked.get((ask, among))
         if found is None:
@@ -104,12 +105,12 @@ class PoolRule:
         holds = conditions.sql(asked.predicate, "c") if asked else "true"
         of = f"x.customer_id = c.id and x.pool_id = {pool}"
         if ask is Ask.ENTER:
-            select, locks = "null::uuid, c.id", "c"
+            select, locks = "null::uuid, c.id", []
             where += [holds, f"not exists (select from pool_member x where {of})"]
             where += [f"not exists (select from pool_absence x where {of}{self._still(conditions)})"]
         else:
             link = "pool_member" if ask is Ask.LEAVE else "pool_absence"
-            select, locks, table = "x.id, c.id", "c, x", f"{link} x join {table} on {of}"
+            select, locks, table = "x.id, c.id", ["x"], f"{link} x join {table} on {of}"
             ended = f"({holds}) is not true"
             if ask is Ask.LEAVE:
                 where.append("x.by_rule")
@@ -122,11 +123,11 @@ class PoolRule:
             if ask is Ask.ENTER:
                 turned += self._over(conditions, of)
             where.append(f"({turned})")
+        if among is not Among.IDS:
+            locks.append("c")
         most = conditions.operand(Operand(lambda v, _c: v.get("most"), "most"), "bigint")
-        text = (
-            f"select {select} from {table} where {' and '.join(where)} order by c.id limit {most} for update of {locks}"
-        )
-        return text, conditions
+        text = f"select {select} from {table} where {' and '.join(where)} order by c.id limit {most}"
+        return text + (f" for update of {', '.join(locks)}" if locks else ""), conditions
 
     def _days(self) -> timedelta | None:
         days = self.values.get("waitingDays")
