@@ -27,7 +27,7 @@ from core.changes import ChangeSet
 from core.context import RequestContext
 from core.grants import SYSTEM
 from core.rows import new_id
-from plugins.tiering.evaluation import move_all
+from plugins.tiering.evaluation import BATCH, CHUNK, due, evaluate
 from plugins.tiering.settings import Settings as Tiering
 
 TIERS = (
@@ -72,7 +72,8 @@ select $1, 'TierMember', id, 'CREATE', 1, null,
 from made"""
 #: What a pass has left in the journal, but for the times.
 DIGEST = """select count(*), md5(string_agg(record_id || action || (before - 'since') || (after - 'since')
-  || (before ? 'since') || (after ? 'since'), ',' order by record_id)) from change where change_set_id = $1"""
+  || (before ? 'since') || (after ? 'since'), ',' order by record_id))
+  from change where change_set_id = any($1::uuid[])"""
 DEALS = """
 insert into opportunity (id, customer_id, name, amount, outcome, created_at, updated_at)
 select gen_random_uuid(), id, name, (random() * 1000)::numeric(10, 2),
@@ -99,15 +100,24 @@ class Bench:
             await (transaction.commit() if keep else transaction.rollback())
         return seconds
 
-    async def full_pass(self, connection: asyncpg.Connection) -> UUID:
-        """Have everybody looked at; returns the change set's id."""
+    async def full_pass(self, connection: asyncpg.Connection) -> list[UUID]:
+        """Have everybody looked at, as the job does it but in one transaction; returns the change sets' ids."""
         composition = await self.base.features.composition(self.base.workspace)
-        context = RequestContext(self.base.workspace, self.base.actor)
-        policy = composition.policy(SYSTEM)
-        changes = ChangeSet(connection, context, policy, composition.hooks, "RULE", "tiering.pass")
-        await move_all(changes, Tiering())
-        await changes.finish()
-        return changes.id
+
+        def change_set() -> ChangeSet:
+            context = RequestContext(self.base.workspace, self.base.actor)
+            return ChangeSet(connection, context, composition.policy(SYSTEM), composition.hooks, "RULE", "tiering.pass")
+
+        done = []
+        while True:
+            ids = await due(change_set(), Tiering())
+            for start in range(0, len(ids), BATCH):
+                changes = change_set()
+                await evaluate(changes, Tiering(), ids[start : start + BATCH])
+                await changes.finish()
+                done.append(changes.id)
+            if len(ids) < CHUNK:
+                return done
 
     async def demand_alike(self, statement: str) -> int:
         """Do the same pass in both ways. Returns how many moved; raises AssertionError where they are not the same."""
@@ -119,7 +129,7 @@ class Bench:
         async def theirs(connection: asyncpg.Connection) -> None:
             id_ = new_id()
             await connection.execute(statement, id_)
-            found.append(await connection.fetchrow(DIGEST, id_))
+            found.append(await connection.fetchrow(DIGEST, [id_]))
 
         await self.timed(ours)
         await self.timed(theirs)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -19,6 +19,7 @@ from core.jobs import enqueue, job_types
 from core.plugins import PluginRegistry
 from core.schedule import next_due
 from core.testing.jobs import JobRunner
+from plugins.tiering import evaluation
 from tests.conftest import NewWorkspace
 from tests.switching import CUSTOMERS, Desk, actor
 
@@ -343,6 +344,66 @@ async def test_one_of_many_passes_does_the_work(desk: Desk) -> None:
     assert await of(desk, an) == "Đồng"
     results = await desk.fetch("select json_agg(result) from job where result is not null")
     assert str(results).count("left") == 2
+
+
+async def test_a_pass_moves_batch_by_batch_each_in_a_change_set_of_its_own(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "BATCH", 2)
+    monkeypatch.setattr(evaluation, "CHUNK", 3)
+    await ladder(desk)
+    for i in range(7):
+        await desk.customer(f"c{i}")
+    await work(desk)
+    await desk.database.pool(desk.workspace).execute("update customer set level = 'VIP'")
+    done = await JobRunner(desk.database, desk.features, desk.workspace).start("tiering.pass", {}, None)
+    assert (done.status, done.result, done.counts) == ("DONE", {"moved": 7}, {"moved": 7})
+    assert len(done.change_sets) == 5  # 3 at once in twos, twice, and the last one
+    assert await desk.fetch("select count(*) from tier_member m join tier t on t.id = m.tier_id where t.rank = 3") == 7
+    for id_ in reversed(done.change_sets):
+        assert (await desk.do(UNDO, id=str(id_)))["conflicts"] == 0
+    assert await desk.fetch("select count(*) from tier_member m join tier t on t.id = m.tier_id where t.rank = 1") == 7
+
+
+async def test_a_pass_lets_others_be_quicker(desk: Desk) -> None:
+    names = await ladder(desk)
+    an, binh = await desk.customer("An"), await desk.customer("Bình")
+    await give(desk, None, an, binh)
+    async with desk.database.connection(desk.workspace) as other:
+        transaction = other.transaction()
+        await transaction.start()
+        await other.execute(
+            "insert into tier_member (id, customer_id, tier_id, since, source) values ($1, $2, $3, now(), 'HAND')",
+            uuid4(),
+            UUID(an),
+            UUID(names["Bạc"]),
+        )
+        jobs = asyncio.create_task(JobRunner(desk.database, desk.features, desk.workspace).run_all())
+        await _waiting(desk)
+        await transaction.commit()
+    assert {(job.status, job.attempts) for job in await jobs} == {("DONE", 1)}
+    assert [await of(desk, id_) for id_ in (an, binh)] == ["Bạc", "Đồng"]
+
+
+async def test_who_is_moved_by_others_meanwhile_is_looked_at_again(desk: Desk) -> None:
+    names = await ladder(desk)
+    an = await desk.customer("An")
+    async with desk.database.connection(desk.workspace) as other:
+        transaction = other.transaction()
+        await transaction.start()
+        await other.execute("update tier_member set tier_id = $1", UUID(names["Bạc"]))
+        changed = asyncio.create_task(change(desk, an, level="VIP"))
+        await _waiting(desk)
+        await transaction.commit()
+    await changed
+    assert await of(desk, an) == "Vàng"
+
+
+async def _waiting(desk: Desk) -> None:
+    """Somebody waits for a lock."""
+    async with asyncio.timeout(20):
+        while not await desk.fetch("select count(*) from pg_locks where not granted"):
+            await asyncio.sleep(0.02)
 
 
 # dryRun says how many would move from where to where

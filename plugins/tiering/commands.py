@@ -21,7 +21,7 @@ from core import (
     text,
     uuid_or_none,
 )
-from plugins.tiering.evaluation import evaluate, move_all, start_pass
+from plugins.tiering.evaluation import due, evaluate, start_pass
 from plugins.tiering.ladder import LADDER
 from plugins.tiering.settings import Settings
 
@@ -108,7 +108,7 @@ async def _evaluate(settings: Settings, call: Call) -> Payload:
     if total > settings.at_once and not call.dry_run:
         job = await start_pass(call.changes)
     elif total:
-        await move_all(call.changes, settings)
+        await evaluate(call.changes, settings, await due(call.changes, settings))
     moves = [
         {"fromTier": _shown(source), "toTier": _shown(target), "customers": count}
         for (source, target), count in sorted(counts.items(), key=lambda item: -item[1])

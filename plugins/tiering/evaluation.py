@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from core import Batch, ChangeSet, JobContext, JobType, Target, enqueue
+from core import COLLISIONS, Batch, ChangeSet, JobContext, JobType, Target, enqueue
 from plugins.tiering.ladder import LADDER, Move
 from plugins.tiering.settings import Settings
 
@@ -25,8 +27,12 @@ _ALONE = "select pg_advisory_xact_lock(hashtextextended(current_schema() || '.ti
 
 #: When the pass runs, in the workspace's time zone.
 NIGHTLY = "30 2 * * *"
-#: How many moves are held in memory at once.
+#: How many customers a pass finds at once, and how many of them it moves in one change set.
 CHUNK = 100_000
+BATCH = 5000
+#: How often a batch is tried that collides with other transactions, and the longest pause after the first time.
+ATTEMPTS = 8
+PAUSE = 0.05
 
 _UNMOVED = """
 select m.id from tier_member m join unnest($1::uuid[], $2::uuid[]) given (id, tier) on given.id = m.id
@@ -68,19 +74,24 @@ async def evaluate(changes: ChangeSet, settings: Settings, ids: Sequence[UUID], 
     ladder = await LADDER.read(changes)
     if not locked and len(ids) <= MOST_LOCKS:
         await changes.connection.execute(_LOCK, ids)
-    return await move(changes, await ladder.moves(changes, down=settings.allow_downgrade, ids=ids))
+    moved = 0
+    while ids:
+        moves = await ladder.moves(changes, down=settings.allow_downgrade, ids=ids)
+        there = await _unmoved(changes, [m for m in moves if m.member is not None])
+        moved += await _move(changes, [m for m in moves if m.member is None], there)
+        # Whom somebody else has moved meanwhile is looked at again: it may be from there that he is to move.
+        ids = [m.customer for m in moves if m.member is not None and m.member not in there]
+    return moved
 
 
-async def move(changes: ChangeSet, moves: Sequence[Move]) -> int:
+async def _move(changes: ChangeSet, new: Sequence[Move], there: Mapping[Any, Move]) -> int:
     """Move customers, as the system does; returns how many."""
     system = changes.system()
     now = changes.context.now
-    new = [m for m in moves if m.member is None]
     rows = [
         {"customerId": m.customer, "tierId": m.target, "pinned": False, "since": now, "source": "RULE"} for m in new
     ]
     made = len(await system.create("TierMember", rows)) if rows else 0
-    there = await _unmoved(changes, [m for m in moves if m.member is not None])
     out = tuple(member for member, m in there.items() if m.target is None)
     on = tuple(member for member, m in there.items() if m.target is not None)
     if on:
@@ -113,27 +124,47 @@ async def start_pass(changes: ChangeSet) -> UUID:
     return started[changes.id]
 
 
-async def move_all(changes: ChangeSet, settings: Settings) -> int:
-    """Move everybody who is to move; returns how many."""
+async def due(changes: ChangeSet, settings: Settings) -> list[UUID]:
+    """Who is to move, of all customers; `CHUNK` at most."""
     ladder = await LADDER.read(changes)
-    moved = 0
-    while True:
-        moves = await ladder.moves(changes, down=settings.allow_downgrade, most=CHUNK)
-        moved += await move(changes, moves)
-        if len(moves) < CHUNK:
-            return moved
+    return [m.customer for m in await ladder.moves(changes, down=settings.allow_downgrade, most=CHUNK)]
 
 
 async def run_pass(settings: Settings, job: JobContext) -> dict[str, Any]:
-    """The job that looks at all customers. One that others like it wait behind leaves the work to them."""
+    """The job that looks at all customers. One that others like it wait behind leaves the work to them.
+
+    Who is to move is found at once and moved batch by batch, as things stand by then: nobody waits for the whole pass.
+    """
     async with job.connection() as connection:
         later = "select exists(select from job where kind = $1 and status = 'QUEUED' and not cancel_requested)"
         if await connection.fetchval(later, KIND):
             return {"moved": 0, "left": True}
-    async with job.change_set(KIND, source="RULE") as changes:
-        await changes.connection.execute(_ALONE)
-        moved = await move_all(changes, settings)
-    return {"moved": moved}
+    moved = 0
+    while True:
+        async with job.change_set(KIND) as changes:
+            ids = await due(changes, settings)
+        for start in range(0, len(ids), BATCH):
+            moved += await _move_batch(settings, job, ids[start : start + BATCH], moved)
+        if len(ids) < CHUNK:
+            return {"moved": moved}
+
+
+async def _move_batch(settings: Settings, job: JobContext, ids: Sequence[UUID], before: int) -> int:
+    """Move some customers in a change set of their own, again where somebody else was quicker."""
+    for attempt in range(ATTEMPTS):
+        counts: dict[str, int] = {}
+        try:
+            async with job.change_set(KIND, source="RULE", counts=counts) as changes:
+                await changes.connection.execute(_ALONE)
+                moved = await evaluate(changes, settings, ids)
+                counts["moved"] = before + moved
+        except COLLISIONS:
+            if attempt == ATTEMPTS - 1:
+                raise
+            await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - no secret
+        else:
+            return moved
+    raise AssertionError  # the last attempt has returned or raised
 
 
 def pass_of(settings: Settings) -> JobType:
