@@ -180,10 +180,14 @@ class ChangeSet:
         """Restore deleted records; returns their ids."""
         return await self._act(name, "restore", target, None)
 
-    async def reached(self, name: str, target: Target, *actions: str) -> list[UUID]:
-        """The ids of the targeted records, locked, on which the actor may take all of some actions."""
+    async def reached(self, name: str, target: Target, *actions: str, shared: bool = False) -> list[UUID]:
+        """The ids of the targeted records, locked, on which the actor may take all of some actions.
+
+        With `shared` nobody changes them meanwhile, but others may hold on to them as well.
+        """
         record = self.policy.catalog[name]
-        return [row.id async for rows in locked(self, record, target, actions) for row in rows]  # type: ignore[misc]
+        found = locked(self, record, target, actions, shared=shared)
+        return [row.id async for rows in found for row in rows]  # type: ignore[misc]
 
     async def recreate(self, name: str, images: Iterable[tuple[UUID, dict[str, Any]]]) -> None:
         """Put back rows that were really removed, as they were: undo's way of restoring links."""

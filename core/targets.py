@@ -42,23 +42,30 @@ class Target:
 
 
 async def locked(
-    changes: ChangeSet, record: Record, target: Target, actions: Sequence[str], *, deleted: bool = False
+    changes: ChangeSet,
+    record: Record,
+    target: Target,
+    actions: Sequence[str],
+    *,
+    deleted: bool = False,
+    shared: bool = False,
 ) -> AsyncIterator[list[Row]]:
-    """The targeted rows, locked in the order of their ids, batch by batch.
+    """The targeted rows, locked (with `shared` against changes only) in the order of their ids, batch by batch.
 
     Ids that cannot be read are faults; so are, with `skip_failed`, those that can be read but not acted on, which
     else raise Forbidden. Of a predicate's rows only those that may be acted on are taken.
     """
     state = deleted if record.type.soft_delete else None
+    lock = "share" if shared else "update"
     if target.predicate is not None:
-        ids = await _matching(changes, record, target, actions, state)
+        ids = await _matching(changes, record, target, actions, state, lock)
     else:
         ids = sorted(set(target.ids))
     for start in range(0, len(ids), BATCH):
         part = ids[start : start + BATCH]
         missing = set(part) if target.predicate is None else set()
         rows = []
-        for id_, version, may, image in await _images(changes, record, part, actions, state):
+        for id_, version, may, image in await _images(changes, record, part, actions, state, lock):
             missing.discard(id_)
             path = target.paths.get(id_, target.path)
             if may:
@@ -81,7 +88,7 @@ def not_found(changes: ChangeSet, record: Record, id_: UUID | str, path: Path) -
 
 
 async def _images(
-    changes: ChangeSet, record: Record, ids: Sequence[UUID], actions: Sequence[str], state: bool | None
+    changes: ChangeSet, record: Record, ids: Sequence[UUID], actions: Sequence[str], state: bool | None, lock: str
 ) -> list[Any]:
     """Id, version, whether the actor may take the actions, and image of each row that he may read; all locked."""
     policy = changes.policy
@@ -94,7 +101,7 @@ async def _images(
     version = f"{alias}.version" if record.type.versioned else "1"
     statement = (
         f"select {alias}.id, {version}, ({' and '.join(allowed)}) is true, {image_sql(record, alias)} "
-        f"from {table} where {' and '.join(where)} order by {alias}.id for update of {alias}"
+        f"from {table} where {' and '.join(where)} order by {alias}.id for {lock} of {alias}"
     )
     values = [s({}, changes.context) for s in conditions.parameters.sources]
     found: list[Any] = await changes.connection.fetch(statement, *values)
@@ -102,11 +109,11 @@ async def _images(
 
 
 async def _matching(
-    changes: ChangeSet, record: Record, target: Target, actions: Sequence[str], state: bool | None
+    changes: ChangeSet, record: Record, target: Target, actions: Sequence[str], state: bool | None, lock: str
 ) -> list[UUID]:
     """The ids that satisfy a predicate, locked at once: none of them may cease to while the batches are written."""
     alias, where, values = _satisfying(changes, record, target, actions, state)
-    statement = f"select {alias}.id from {where} order by {alias}.id for update of {alias}"
+    statement = f"select {alias}.id from {where} order by {alias}.id for {lock} of {alias}"
     return [r[0] for r in await changes.connection.fetch(statement, *values)]
 
 

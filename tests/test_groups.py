@@ -271,6 +271,17 @@ async def test_add_and_remove_only_what_is_not_so_already(desk: Desk, regions: d
     assert await short(desk, regions) == ["North", "Young"]
 
 
+async def test_those_who_use_the_same_group_at_once_do_not_wait_for_each_other(
+    desk: Desk, regions: dict[str, str]
+) -> None:
+    customer = await desk.customer("x")
+    async with desk.database.connection(desk.workspace) as other, other.transaction():
+        await other.execute("select from customer_group where id = $1 for share", UUID(regions["North"]))
+        async with asyncio.timeout(10):
+            await put(desk, customer, regions["North"])
+    assert len(await groups_of(desk, customer)) == 1
+
+
 async def test_bulk_changes_can_be_undone(desk: Desk, regions: dict[str, str]) -> None:
     done = await desk.do(
         MOVE, input={"target": {"ids": [regions["customer"]]}, "groupIds": [regions["South"]], "scope": "ALL"}

@@ -90,7 +90,7 @@ async def _groups(call: Call) -> list[UUID]:
         raise Refused(
             [UserError(path, "NOT_FOUND", message, {"id": i}) for i, known in zip(given, ids, strict=True) if not known]
         )
-    return await call.changes.reached("Group", Target(ids=tuple(i for i in ids if i), path=path), "read")
+    return await call.changes.reached("Group", Target(ids=tuple(i for i in ids if i), path=path), "read", shared=True)
 
 
 async def _add(call: Call, done: _Done, groups: list[UUID]) -> None:
@@ -118,7 +118,8 @@ async def _move(call: Call, done: _Done, groups: list[UUID]) -> None:
 async def _readable(call: Call, groups: AbstractSet[UUID]) -> AbstractSet[UUID]:
     """Those of some groups that the actor may read, locked: of others he can move nobody out."""
     named = Compare(call.policy.catalog["Group"].fields["id"], "in", constant(sorted(groups)))
-    return set(await call.changes.reached("Group", Target(predicate=named), "read")) if groups else groups
+    found = await call.changes.reached("Group", Target(predicate=named), "read", shared=True) if groups else ()
+    return set(found)
 
 
 async def _end(call: Call, members: Sequence[UUID]) -> int:

@@ -99,7 +99,7 @@ async def _evaluate(call: Call) -> Payload:
     wanted = None if given is None else {uuid_or_none(id_) for id_ in given}
     ids = tuple(sorted(id_ for id_ in wanted if id_)) if wanted is not None else None
     if ids is not None:
-        await call.changes.reached("Pool", Target(ids=ids, path=("input", "poolIds")), "read")
+        await call.changes.reached("Pool", Target(ids=ids, path=("input", "poolIds")), "read", shared=True)
     moved = []
     for pool in await rules(call.changes):
         if wanted is None or pool.id in wanted:

@@ -41,7 +41,7 @@ async def _split(call: Call, settings: Settings) -> Payload:
     customer = call.policy.catalog["Customer"]
     target = bulk_target(call, customer)
     found = set(await call.changes.reached("Customer", target, "transfer"))
-    there = set(await call.changes.reached("User", Target(ids=tuple(paths), paths=paths), "read"))
+    there = set(await call.changes.reached("User", Target(ids=tuple(paths), paths=paths), "read", shared=True))
     owners = [owner for owner in paths if owner in there]
     if len(owners) < len(paths):
         # A share for nobody cannot be skipped: the others would get more than was asked for.

@@ -79,7 +79,8 @@ async def _tier(call: Call) -> UUID | None:
     if given is None:
         return None
     path = ("input", "tierId")
-    found = await call.changes.reached("Tier", Target(ids=(uuid_or_none(given) or UUID(int=0),), path=path), "read")
+    target = Target(ids=(uuid_or_none(given) or UUID(int=0),), path=path)
+    found = await call.changes.reached("Tier", target, "read", shared=True)
     if not found:
         raise Refused(call.changes.errors)
     return found[0]
