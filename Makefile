@@ -24,6 +24,7 @@ install: .venv/.project ## Make .venv with exactly the locked packages, and this
 
 .venv/.project: .venv/.packages pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q core plugins  # where Python is told to write no bytecode, each start would do it
 	@touch $@
 
 demo: install ## Start a demo workspace on PORT with CUSTOMERS customers

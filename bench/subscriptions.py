@@ -1,8 +1,9 @@
 """Subscriptions: many receivers, a stream of changes, and whether each is told exactly what he may see, and how soon.
 
-    python -m bench.subscriptions [--receivers 500] [--rate 50] [--seconds 20]
+    python -m bench.subscriptions [--receivers 500] [--rate 50] [--seconds 20] [--people 500]
 
-Half of the receivers lose their connection half-way and go on from their last cursor. Prints the latencies from the
+The receivers are the demo's accounts, several times over, and so many people besides, each a salesperson with customers
+of his own. Half of them lose their connection half-way and go on from their last cursor. Prints the latencies from the
 answer of a mutation to its event, and exits where an event was lost, told twice or told to the wrong receiver.
 """
 
@@ -32,6 +33,14 @@ QUERY = """subscription($since: String) { customerChanged(since: $since) {
   id changeSetId cursor customer { id name phone owner { displayName } } } }"""
 UPDATE = """mutation($id: ID!, $text: String!) {
   customerUpdate(input: {id: $id, description: $text}) { changeSet { id } } }"""
+HIRE = """mutation($login: String!) {
+  userCreate(input: {login: $login, displayName: $login}) { user { id } userErrors { message } } }"""
+APPOINT = """mutation($id: ID!, $role: ID!) {
+  userRolesSet(input: {id: $id, roleIds: [$role]}) { userErrors { message } } }"""
+KEY = """mutation($id: ID!) {
+  apiKeyCreate(input: {name: "bench", allowed: ["*:*"], userId: $id}) { key userErrors { message } } }"""
+GIVE = """mutation($id: ID!, $owner: ID!) {
+  customerUpdate(input: {id: $id, ownerId: $owner}) { userErrors { message } } }"""
 SAMPLE = 200
 TEXT, PING, PONG = 1, 9, 10
 
@@ -170,6 +179,7 @@ def main() -> None:
     parser.add_argument("--receivers", type=int, default=500)
     parser.add_argument("--rate", type=int, default=50, help="changes a second")
     parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--people", type=int, default=0, help="receivers besides the demo's accounts")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="crm-bench-") as folder:
         server = servers.ours(Path(folder), 2000, pin=False)
@@ -192,6 +202,8 @@ def ask(url: str, token: str, query: str, **variables: Any) -> Any:
     if "errors" in answer:
         sys.exit(f"asked in vain: {answer['errors']}")
     (found,) = answer["data"].values()
+    if isinstance(found, dict) and found.get("userErrors"):
+        sys.exit(f"asked in vain: {found['userErrors']}")
     return found
 
 
@@ -199,6 +211,7 @@ async def measure(options: argparse.Namespace, url: str, accounts: list[dict[str
     admin = accounts[0]["token"]
     listed = ask(url, admin, f"{{ customers(first: {SAMPLE}) {{ nodes {{ id }} }} }}")
     ids = [n["id"] for n in listed["nodes"]]
+    accounts = hired(url, admin, ids, options.people) + accounts
     before = sights(url, accounts, ids)
     since = ask(url, admin, "{ eventsCursor }")
     port = urlsplit(url).port or 80
@@ -216,6 +229,21 @@ async def measure(options: argparse.Namespace, url: str, accounts: list[dict[str
     if gone := sum(receiver.lines[-1].closed for receiver in receivers):
         sys.exit(f"{gone} receivers were cut off")
     return _report(options, receivers, (before, sights(url, accounts, ids)), written)
+
+
+def hired(url: str, token: str, ids: list[str], number: int) -> list[dict[str, str]]:
+    """So many salespeople with keys, who own the customers among them."""
+    roles = ask(url, token, '{ roles(where: {name: {eq: "Salesperson"}}) { nodes { id } } }')["nodes"]
+    people, made = [], []
+    for n in range(number):
+        login = f"person{n}"
+        id_ = ask(url, token, HIRE, login=login)["user"]["id"]
+        ask(url, token, APPOINT, id=id_, role=roles[0]["id"])
+        people.append(id_)
+        made.append({"login": login, "token": ask(url, token, KEY, id=id_)["key"]})
+    for n, id_ in enumerate(ids if people else ()):
+        ask(url, token, GIVE, id=id_, owner=people[n % len(people)])
+    return made
 
 
 def sights(url: str, accounts: list[dict[str, str]], ids: list[str]) -> dict[str, set[str]]:
@@ -274,6 +302,7 @@ def _report(
     late.sort()
     found = {
         "receivers": options.receivers,
+        "people": options.people,
         "changes a second": options.rate,
         "events": events,
         "p50 ms": round(late[len(late) // 2] * 1000, 1),

@@ -54,7 +54,14 @@ def demo(
     if settings.production:
         raise ConfigError("the demo has well-known accounts: it does not start with CRM_PRODUCTION")
     with listen(settings.host, settings.port) as listener, _alone(settings.data_dir):
-        run(_demo(settings, listener, customers))
+        run(_begin(settings, listener, customers))
+
+
+async def _begin(settings: Settings, listener: socket.socket, customers: int) -> None:
+    from core.commands.serve import early_server
+
+    async with early_server(settings):
+        await _demo(settings, listener, customers)
 
 
 async def _demo(settings: Settings, listener: socket.socket, customers: int) -> None:

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib import import_module
 from multiprocessing import parent_process
 from tempfile import TemporaryDirectory
@@ -55,11 +55,31 @@ def serve(
 
 
 async def _alone(settings: Settings, listener: socket.socket) -> None:
-    from core.app import build_app
+    async with early_server(settings):
+        from core.app import build_app
 
-    app = build_app(settings)
-    async with opened(app) as services:
-        await answer(app, services, listener)
+        app = build_app(settings)
+        async with opened(app) as services:
+            await answer(app, services, listener)
+
+
+@asynccontextmanager
+async def early_server(settings: Settings) -> AsyncIterator[None]:
+    """Hold the embedded server, if there is to be one, which comes up while the block imports what it needs."""
+    if settings.database_url is not None:
+        yield
+        return
+    from core import embedded
+    from core.errors import CrmError
+
+    loop = asyncio.get_running_loop()
+    starting = loop.run_in_executor(None, embedded.start, settings.data_dir, settings.postgres_bin)
+    try:
+        yield
+    finally:
+        # Where it did not come up, whoever opened the database has said so.
+        with suppress(CrmError):
+            await asyncio.to_thread((await starting).stop)
 
 
 def _many(settings: Settings, listener: socket.socket, workers: int) -> None:
