@@ -63,6 +63,41 @@ async def test_the_number_of_statements_does_not_grow_with_the_actors(
     assert len(asked) == 4, asked
 
 
+@pytest.mark.parametrize(
+    ("where", "values", "statements", "told"),
+    [
+        ({}, {"description": "new"}, 1, ("UPDATED", "Looked at")),
+        ({}, {"name": "Other"}, 1, ("UPDATED", "Other")),
+        ({"name": {"contains": "looked"}}, {"description": "new"}, 1, ("UPDATED", "Looked at")),
+        ({"name": {"contains": "looked"}}, {"name": "Other"}, 2, ("LEFT", None)),
+        ({"tags": {"hasAny": ["a"]}}, {"tags": []}, 2, ("LEFT", None)),
+        ({"email": {"isNull": True}}, {"email": "a@example.com"}, 2, ("LEFT", None)),
+    ],
+)
+async def test_what_was_is_looked_at_only_where_a_change_may_have_hidden_something(
+    desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+    where: dict[str, Any],
+    values: dict[str, Any],
+    statements: int,
+    told: tuple[str, str | None],
+) -> None:
+    asked: list[str] = []
+    fetch = Hub._fetch
+
+    async def counted(self: Hub, text: str, values: Sequence[Any]) -> Any:
+        asked.append(text)
+        return await fetch(self, text, values)
+
+    id_ = await desk.customer("Looked at", "an", tags=["a"])
+    async with watching(desk, "an", where=where) as an, watching(desk, "binh", where=where) as binh:
+        monkeypatch.setattr(Hub, "_fetch", counted)
+        await desk.change(id_, **values)
+        assert await an.told() == told
+        await binh.nothing(0.05)
+    assert len(asked) == statements, asked
+
+
 async def test_values_of_every_kind_reach_the_condition_of_their_own_subscriber(desk: Desk) -> None:
     now = datetime.now(UTC)
     conditions = [

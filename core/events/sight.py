@@ -6,6 +6,7 @@ a column of one row per watcher, which it is joined to.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -117,7 +118,7 @@ class Sight:
             data = await fill(self._read, data, watchers[0][1])
         for row in orjson.loads(data)["rows"]:
             seen[row[_WATCHER]].rows[row[IDENTITY]] = row
-        ends = [c for c in changes if c.action in ("UPDATE", "DELETE")]
+        ends = [c for c in changes if self._may_hide(c)]
         blind = [n for n, s in enumerate(seen) if any(c.record_id not in s.rows for c in ends)]
         if not blind:
             return
@@ -133,6 +134,14 @@ class Sight:
             found = seen[blind[n]]
             if id_ not in found.rows:
                 found.gone[id_] = "DELETED" if deleted else "LEFT"
+
+    def _may_hide(self, change: Change) -> bool:
+        """Whether a record may have gone out of somebody's sight by a change: most touch nothing that decides it."""
+        if change.action != "UPDATE" or change.released:
+            return change.action in ("UPDATE", "DELETE")
+        return self._decisive is None or any(
+            not self._decisive.isdisjoint(_derived(f)) for n in change.before if (f := self.record.fields.get(n))
+        )
 
     def _columns(self, change: Change) -> dict[str, Any]:
         """The values before a change by column."""
@@ -179,6 +188,7 @@ class Sight:
         released = f"{alias}.id = any({reader.operand(_RELEASED, 'uuid[]')})"
         seen = f"({reader.sql(any_of(*allowed), alias)} or {released}) and {reader.sql(all_of(*limits), alias)}"
         matched = "true" if self._where is None else reader.sql(self._where, alias)
+        self._decisive = _read_columns(f"{seen} {matched}", alias)
         old = ", ".join(_old_columns(self.record, inner))
         before = f"json_to_recordset({reader.operand(_SHARED, 'json')}) as o(id uuid, old jsonb)"
         former = f"(select {old} from {quote(self.record.type.tablename)} {inner} join {before} on o.id = {inner}.id)"
@@ -186,6 +196,20 @@ class Sight:
         found = f"select {alias}.id, {deleted} as deleted from {former} {alias} where {seen} and {matched}"
         found = f"{self._former.rows} cross join lateral ({found}) x"
         return f"select coalesce(json_agg(json_build_array(who.n, x.id, x.deleted)), '[]'::json) from {found}"
+
+
+def _read_columns(sql: str, alias: str) -> frozenset[str] | None:
+    """The columns of a table that SQL reads; None where it takes whole rows."""
+    found = re.findall(rf'\b{alias}\b(?:\.(?:"([^"]+)"|(\w+)))?', sql)
+    names = [quoted or plain for quoted, plain in found]
+    return frozenset(names) if all(names) else None
+
+
+def _derived(declared: Field) -> set[str]:
+    """The columns whose values follow from a field's."""
+    if declared.custom:
+        return {"custom"}
+    return {declared.column, declared.folded or declared.column, *([SEARCH] if declared.search else ())}
 
 
 def _let_in(actor: Actor, link: dict[str, Any]) -> bool:
