@@ -18,6 +18,7 @@ from core.context import Actor, ActorKind, RequestContext
 from core.database import Database
 from core.events import feed
 from core.events import subscription as subscriptions
+from core.events.progress import Progress
 from core.grants import SYSTEM
 from core.jobs import enqueue
 from core.settings import Settings
@@ -382,6 +383,20 @@ async def test_a_job_is_followed_to_its_end(desk: Desk) -> None:
             await c.execute("select pg_notify('crm_jobs', $1)", f"{workspace.slug} {job_id}")
         assert await watcher.event() == {"status": "DONE", "progress": "1"}
         assert (await watcher.wire.next())["type"] == "complete"
+
+
+async def test_a_job_that_cannot_be_read_leaves_no_subscription_behind(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: Any) -> Any:
+        raise OSError("the database is away")
+
+    monkeypatch.setattr(Progress, "_fetch", fails)
+    query = "subscription($id: ID!) { jobProgress(id: $id) { status } }"
+    async with watching(desk, "admin", query, id=desk.users["an"]) as watcher:
+        message = await watcher.wire.next()
+        assert (message["type"], message["payload"][0]["extensions"]["code"]) == ("error", "SERVICE_UNAVAILABLE")
+        assert desk.client.services.hubs.open == 0
 
 
 @pytest.mark.parametrize(

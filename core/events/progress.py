@@ -72,7 +72,11 @@ class Progress:
                 del self._subscriptions[str(id_)]
 
         subscription.close = leave
-        await self._tell(str(id_), subscription)
+        try:
+            await self._tell(str(id_), subscription)
+        except BaseException:
+            leave()
+            raise
 
     async def close(self) -> None:
         """End all subscriptions and stop."""
