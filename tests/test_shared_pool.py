@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from core.features import Features
 from core.grants import Reach
 from core.messages import catalogue
 from core.plugins import PluginRegistry
+from core.schema.mutate import Mutator
 from core.testing.jobs import JobRunner
 from tests.conftest import NewWorkspace
 from tests.switching import actor
@@ -185,6 +186,39 @@ async def test_whom_a_pool_does_not_let_in_learns_nothing_of_its_customers(desk:
         assert [(await desk.do(ask, who, id=kho))["totalCount"] for who in (inside, outside)] == [1, 0], mentioned
     await desk.delete("Customer", ids[1])
     assert (await desk.do(query, id=kho))["members"]["totalCount"] == 0
+
+
+@pytest.mark.parametrize("way", ["claim", "rule"])
+async def test_nobody_is_let_in_by_a_pool_that_opens_while_a_customer_leaves_it(desk: Desk, way: str) -> None:
+    an, binh, source = await seller(desk), await seller(desk, "binh"), str(uuid4())
+    kho = await pool(desk, openToAll=False, rule={"source": {"eq": source}}, releaseOnExit=True)
+    other, id_ = await pool(desk), await desk.customer("Lan", source=source)
+    await add(desk, other, id_)
+    assert await pools_of(desk, id_) == {kho, other}
+    written, go_on = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def slowly() -> AsyncIterator[Any]:
+        async with desk.database.transaction(desk.workspace) as connection:
+            yield connection
+            written.set()
+            await go_on.wait()
+
+    slow = Desk(desk.database, desk.features, desk.workspace, mutator=Mutator(slowly))
+    leave = claim(slow, other, id_, an) if way == "claim" else slow.update("Customer", id_, source="x")
+    leaving = asyncio.create_task(leave)
+    await written.wait()
+    opening = asyncio.create_task(desk.update("Pool", kho, openToAll=True))
+    async with asyncio.timeout(20):
+        while not await desk.fetch("select count(*) from pg_locks where not granted and locktype = 'transactionid'"):
+            await asyncio.sleep(0.02)
+    go_on.set()
+    await asyncio.gather(leaving, opening)
+    if way == "rule":
+        await remove(desk, other, id_)
+    assert await pools_of(desk, id_) == set()
+    assert await viewers(desk, id_) == []
+    assert not await sees(desk, binh, id_)
 
 
 async def test_leaving_a_pool_takes_away_only_what_that_pool_gave(desk: Desk) -> None:

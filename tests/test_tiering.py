@@ -402,7 +402,7 @@ async def test_who_is_moved_by_others_meanwhile_is_looked_at_again(desk: Desk) -
 async def _waiting(desk: Desk) -> None:
     """Somebody waits for a lock."""
     async with asyncio.timeout(20):
-        while not await desk.fetch("select count(*) from pg_locks where not granted"):
+        while not await desk.fetch("select count(*) from pg_locks where not granted and locktype = 'transactionid'"):
             await asyncio.sleep(0.02)
 
 

@@ -79,11 +79,13 @@ async def let_in(changes: ChangeSet, customers: Sequence[UUID]) -> None:
 
 async def enter(changes: ChangeSet, pool: UUID, customers: Sequence[UUID], *, by_rule: bool) -> int:
     """Move live, locked customers that are not in it into a pool; returns how many came in."""
+    if not customers:
+        return 0
     own = writing(changes)
     held = await changes.connection.fetchrow(
         "select owner_on_entry from pool where id = $1 and deleted_at is null for share", pool
     )
-    if held is None or not customers:
+    if held is None:
         return 0
     since = changes.context.now
     made = 0
@@ -116,6 +118,10 @@ async def stay_away(changes: ChangeSet, pools: Sequence[UUID], customers: Sequen
 
 async def leave(changes: ChangeSet, pool: UUID, customers: Sequence[UUID]) -> int:
     """Move locked customers out of a pool; returns how many were in it."""
+    if not customers:
+        return 0
+    # Whom the pool is open to must not change meanwhile: it would let in whom this no longer sees.
+    await changes.connection.execute("select from pool where id = $1 for share", pool)
     return sum([await _delete(writing(changes), "PoolMember", pool, part) for part in batches(customers)])
 
 
