@@ -19,6 +19,7 @@ from core.jobs import enqueue, job_types
 from core.plugins import PluginRegistry
 from core.schedule import next_due
 from core.testing.jobs import JobRunner
+from core.testing.statements import watching
 from plugins.tiering import evaluation
 from tests.conftest import NewWorkspace
 from tests.switching import CUSTOMERS, Desk, actor
@@ -363,6 +364,24 @@ async def test_a_pass_moves_batch_by_batch_each_in_a_change_set_of_its_own(
     for id_ in reversed(done.change_sets):
         assert (await desk.do(UNDO, id=str(id_)))["conflicts"] == 0
     assert await desk.fetch("select count(*) from tier_member m join tier t on t.id = m.tier_id where t.rank = 1") == 7
+
+
+async def test_a_full_pass_is_a_few_statements_however_many_there_are(desk: Desk) -> None:
+    await ladder(desk)
+    create = """mutation($input: CustomersBulkCreateInput!) { customersBulkCreate(input: $input) { counts } }"""
+    runner, took = JobRunner(desk.database, desk.features, desk.workspace), []
+    for number in (2, 40):
+        rows = [{"name": f"c{i}", "kind": "PERSON"} for i in range(number)]
+        await desk.do(create, input={"records": rows})
+        await work(desk)
+        for moved in (number, 0):
+            level = "update customer set level = 'VIP' where level is null and $1 > 0"
+            await desk.database.pool(desk.workspace).execute(level, moved)
+            with watching() as seen:
+                assert (await runner.start("tiering.pass", {}, None)).result == {"moved": moved}
+            took.append(len(seen.statements))
+    assert took[:2] == took[2:]
+    assert took[1] < took[0] < 60
 
 
 async def test_a_pass_lets_others_be_quicker(desk: Desk) -> None:

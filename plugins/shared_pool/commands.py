@@ -57,8 +57,7 @@ async def _add(call: Call) -> Payload:
         # It takes them from their owners, too.
         target = Target(ids=tuple(ids), path=("input", "target"))
         ids = await call.changes.reached("Customer", target, "transfer")
-    there = await call.changes.connection.fetch("select customer_id from pool_member where pool_id = $1", pool["id"])
-    members = {row["customer_id"] for row in there}
+    members = set(await _members(call, pool["id"], ids))
     added = await enter(call.changes, pool["id"], [id_ for id_ in ids if id_ not in members], by_rule=False)
     return _counted(call, ids, added=added)
 
@@ -67,11 +66,16 @@ async def _remove(call: Call) -> Payload:
     customer = call.policy.catalog["Customer"]
     ids = await call.changes.reached("Customer", bulk_target(call, customer), "share")
     pool = await _pool(call)
-    statement = "select customer_id from pool_member where pool_id = $1 and customer_id = any($2::uuid[])"
-    members = [row["customer_id"] for row in await call.changes.connection.fetch(statement, pool["id"], ids)]
+    members = await _members(call, pool["id"], ids)
     await stay_away(call.changes, [pool["id"]], members)
     removed = await leave(call.changes, pool["id"], members)
     return _counted(call, ids, removed=removed)
+
+
+async def _members(call: Call, pool: UUID, ids: Sequence[UUID]) -> list[UUID]:
+    """Those of some customers that are in a pool."""
+    statement = "select customer_id from pool_member where pool_id = $1 and customer_id = any($2::uuid[])"
+    return [row["customer_id"] for row in await call.changes.connection.fetch(statement, pool, ids)]
 
 
 def _counted(call: Call, ids: Sequence[UUID], **counts: int) -> Payload:
