@@ -97,9 +97,11 @@ class Policy:
         found = self.catalog[record]
         access = self.grants.access(record, name)
         declared = found.fields.get(name)
-        if declared is not None and declared.required:
-            return max(access, Access.READ)
-        return access
+        if declared is None:
+            return access
+        if declared.tells_of and self.grants.reach(declared.tells_of, "read") is Reach.NONE:
+            return Access.HIDE
+        return max(access, Access.READ) if declared.required else access
 
     def readable(self, record: Record, name: str) -> bool:
         """Whether the actor may read a field of the rows he may read."""

@@ -87,7 +87,8 @@ class Field:
     `reads` names the to-many relations whose records a field with `sql` is made from, and says that it is made from
     nothing else: rules that use it are then looked at again as soon as such a record is written, not only at night.
     `deprecated` says in a sentence what clients should use instead, here and in other declarations.
-    An id with `refers` is that of a record of that type.
+    An id with `refers` is that of a record of that type. What `tells_of` records of another type is hidden from those
+    who may read none of them.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Field:
     reads: tuple[str, ...] = ()
     condition: str = ""
     refers: str = ""
+    tells_of: str = ""
     personal: Personal | None = None
     generate: Callable[[Any, Sequence[Any]], Awaitable[Sequence[Any]]] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -188,6 +190,7 @@ class ToOne:
             write=self.write,
             sql=self.sql if self.through else None,
             refers=self.target,
+            tells_of=self.target if self.through else "",
             labels=self.labels,
             deprecated=self.deprecated,
             plugin=self.plugin,

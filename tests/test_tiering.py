@@ -648,6 +648,22 @@ async def test_whoever_changes_a_customer_moves_him_without_rights_on_tiers(desk
     assert await of(desk, an) == "Vàng"
 
 
+async def test_who_may_read_no_tiers_learns_nothing_of_who_has_one(desk: Desk) -> None:
+    await ladder(desk)
+    an = await desk.customer("An")
+    clerk = actor({("Customer", "read"): Reach.ALL})
+    assert await desk.do(SHOW, clerk, id=an) == {
+        "tier": None, "tierId": None, "tierPinned": None, "tierSince": None, "tierSource": None
+    }  # fmt: skip
+    count = "query($where: CustomerWhere) { customers(where: $where) { totalCount } }"
+    for where in ({"tierSource": {"eq": "RULE"}}, {"tierPinned": {"eq": False}}, {"tierSince": {"isNull": False}}):
+        assert await desk.code(count, clerk, where=where) == "FORBIDDEN"
+        assert (await desk.do(count, where=where))["totalCount"] == 1
+    for where in ({"tierId": {"isNull": False}}, {"tier": {"rank": {"gte": 1}}}):
+        answer = await desk.ask(count, clerk, where=where)
+        assert "errors" in answer or answer["data"]["customers"]["totalCount"] == 0, where
+
+
 async def test_two_who_move_a_customer_at_once_move_him_once(desk: Desk) -> None:
     await ladder(desk)
     await tier(desk, "Hai người", 9, {"contacts": {"count": {"gte": 8}}})

@@ -149,6 +149,7 @@ CUSTOMER = Extension(
             Kind.BOOL,
             "Whether no rule moves the customer from his tier; null without a tier.",
             sql=_of_member("pinned"),
+            tells_of="Tier",
             labels={"vi": "Ghim hạng", "en": "Tier pinned"},
         ),
         Field(
@@ -156,6 +157,7 @@ CUSTOMER = Extension(
             Kind.DATETIME,
             "When the customer came to his tier.",
             sql=_of_member("since"),
+            tells_of="Tier",
             labels={"vi": "Xếp hạng từ", "en": "Tier since"},
         ),
         Field(
@@ -164,6 +166,7 @@ CUSTOMER = Extension(
             "How the customer came to his tier.",
             enum=SOURCE,
             sql=_of_member("source"),
+            tells_of="Tier",
             labels={"vi": "Cách xếp hạng", "en": "Tier source"},
         ),
     ),
