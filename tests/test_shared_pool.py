@@ -449,6 +449,27 @@ async def test_much_at_once_follows_by_job(desk: Desk) -> None:
     assert [await pools_of(desk, id_) for id_ in ids] == [{kho}] * 3
 
 
+async def test_evaluating_a_pool_that_moves_many_is_done_by_a_job(desk: Desk) -> None:
+    await desk.features.enable(desk.workspace, "shared_pool", {"at_once": 2})
+    try:
+        source = str(uuid4())
+        kho = await pool(desk)
+        ids = {await desk.customer("x", source=source) for _ in range(3)}
+        await desk.update("Pool", kho, rule={"source": {"eq": source}})
+        query = EVALUATE.replace("moves {", "job { kind } moves {")
+        for dry in (True, False):
+            done = await desk.do(query, input={"poolIds": [kho]}, dryRun=dry)
+            (moves,) = done["moves"]
+            assert (moves["entered"], moves["left"], done["changeSet"]) == (3, 0, None)
+            assert {c["id"] for c in moves["customersEntered"]} == ids
+            assert done["job"] == (None if dry else {"kind": "shared_pool.pass"})
+            assert await desk.fetch("select count(*) from pool_member where pool_id = $1", UUID(kho)) == 0
+        await JobRunner(desk.database, desk.features, desk.workspace).run_all()
+        assert await desk.fetch("select count(*) from pool_member where pool_id = $1", UUID(kho)) == 3
+    finally:
+        await desk.features.enable(desk.workspace, "shared_pool", {})
+
+
 async def test_saving_a_rule_has_a_job_follow_it(desk: Desk) -> None:
     word = str(uuid4())
     id_ = await desk.customer("Lan", source=word)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -21,13 +22,16 @@ from core import (
     bulk_size,
     bulk_target,
     constant,
+    enqueue,
     one_target,
     text,
     uuid_or_none,
 )
 from plugins.shared_pool.claims import PACKAGE
-from plugins.shared_pool.moves import enter, follow, leave, rules, stay_away
-from plugins.shared_pool.rules import Among
+from plugins.shared_pool.jobs import PASS_JOB, asked_for
+from plugins.shared_pool.moves import due, enter, follow, leave, rules, stay_away
+from plugins.shared_pool.rules import Among, Ask, PoolRule
+from plugins.shared_pool.settings import Settings
 
 SHOWN = 200
 
@@ -98,26 +102,37 @@ async def _teams(call: Call) -> Payload:
     return Payload({"pool": Records("Pool", [pool], single=True)})
 
 
-async def _evaluate(call: Call) -> Payload:
+async def _evaluate(settings: Settings, call: Call) -> Payload:
     given = call.input.get("poolIds")
     wanted = None if given is None else {uuid_or_none(id_) for id_ in given}
     ids = tuple(sorted(id_ for id_ in wanted if id_)) if wanted is not None else None
     if ids is not None:
         await call.changes.reached("Pool", Target(ids=ids, path=("input", "poolIds")), "read", shared=True)
+    pools = [pool for pool in await rules(call.changes) if wanted is None or pool.id in wanted]
+    most = max(settings.at_once, SHOWN) + 1
+    asked = [[await due(call.changes, pool, ask, most) for ask in (Ask.ENTER, Ask.LEAVE)] for pool in pools]
+    if sum(number for both in asked for _, number in both) > settings.at_once:
+        job = None
+        if not call.dry_run:
+            later = asked_for([pool.id for pool in pools])
+            job = await enqueue(call.changes.connection, call.context.workspace, PASS_JOB, later, None)
+        shown = [_moves(pool, *both) for pool, both in zip(pools, asked, strict=True)]
+        return Payload({"moves": shown, "job": Records("Job", [job], single=True) if job else None})
     moved = []
-    for pool in await rules(call.changes):
-        if wanted is None or pool.id in wanted:
-            moves = await follow(call.changes, pool, Among.ALL)
-            moved.append(
-                {
-                    "pool": Records("Pool", [pool.id], single=True),
-                    "entered": len(moves.entered),
-                    "left": len(moves.left),
-                    "customersEntered": Records("Customer", moves.entered[:SHOWN]),
-                    "customersLeft": Records("Customer", moves.left[:SHOWN]),
-                }
-            )
+    for pool in pools:
+        done = await follow(call.changes, pool, Among.ALL)
+        moved.append(_moves(pool, (done.entered, len(done.entered)), (done.left, len(done.left))))
     return Payload({"moves": moved})
+
+
+def _moves(pool: PoolRule, entered: tuple[Sequence[UUID], int], left: tuple[Sequence[UUID], int]) -> dict[str, Any]:
+    return {
+        "pool": Records("Pool", [pool.id], single=True),
+        "entered": entered[1],
+        "left": left[1],
+        "customersEntered": Records("Customer", entered[0][:SHOWN]),
+        "customersLeft": Records("Customer", left[0][:SHOWN]),
+    }
 
 
 _INPUT = (
@@ -135,50 +150,59 @@ MOVES = ObjectType(
     "Whom a pool's rule has moved.",
     (
         Member("pool", "Pool!", "The pool."),
-        Member("entered", "Int!", "How many customers came in."),
-        Member("left", "Int!", "How many customers were released."),
+        Member("entered", "Int!", "How many customers came in, or are to come in by the job."),
+        Member("left", "Int!", "How many customers were released, or are to be by the job."),
         Member("customersEntered", "[Customer!]!", "The first 200 of those who came in, as far as you may see them."),
         Member("customersLeft", "[Customer!]!", "The first 200 of those released, as far as you may see them."),
     ),
 )
 
-MUTATIONS = (
-    Mutation(
-        "customersPoolAdd",
-        "Puts customers into a pool by hand; where it clears owners, that needs the permission to transfer them, too.",
-        _add,
-        _INPUT,
-        _PAYLOAD,
-        "Customer",
-        "share",
-        size=bulk_size("Customer", "share"),
-    ),
-    Mutation(
-        "customersPoolRemove",
-        "Takes customers out of a pool; its rule does not move them in again as long as it goes on holding for them.",
-        _remove,
-        _INPUT,
-        _PAYLOAD,
-        "Customer",
-        "share",
-        size=bulk_size("Customer", "share"),
-    ),
-    Mutation(
-        "poolTeamsSet",
-        "Says which teams a pool is open to; that counts where it is not open to all.",
-        _teams,
-        (Argument("id", "ID!", "The pool."), Argument("teamIds", "[ID!]!", "The teams, in place of those before.")),
-        (Member("pool", "Pool", "The pool, null where it was refused."),),
-        "Pool",
-        "update",
-    ),
-    Mutation(
-        "poolsEvaluate",
-        "Follows the rules of pools for all customers, now; with `dryRun` it says whom they would move.",
-        _evaluate,
-        (Argument("poolIds", "[ID!]", "Which pools; all when left out."),),
-        (Member("moves", "[PoolMoves!]!", "What became of it, pool by pool, of those whose rules are on."),),
-        "Pool",
-        "update",
-    ),
-)
+
+def mutations(settings: Settings) -> tuple[Mutation, ...]:
+    """Filling pools by hand, and following rules, under a workspace's settings."""
+    return (
+        Mutation(
+            "customersPoolAdd",
+            "Puts customers into a pool by hand; where it clears owners, that needs the permission to transfer them, "
+            "too.",
+            _add,
+            _INPUT,
+            _PAYLOAD,
+            "Customer",
+            "share",
+            size=bulk_size("Customer", "share"),
+        ),
+        Mutation(
+            "customersPoolRemove",
+            "Takes customers out of a pool; its rule does not move them in again as long as it goes on holding for "
+            "them.",
+            _remove,
+            _INPUT,
+            _PAYLOAD,
+            "Customer",
+            "share",
+            size=bulk_size("Customer", "share"),
+        ),
+        Mutation(
+            "poolTeamsSet",
+            "Says which teams a pool is open to; that counts where it is not open to all.",
+            _teams,
+            (Argument("id", "ID!", "The pool."), Argument("teamIds", "[ID!]!", "The teams, in place of those before.")),
+            (Member("pool", "Pool", "The pool, null where it was refused."),),
+            "Pool",
+            "update",
+        ),
+        Mutation(
+            "poolsEvaluate",
+            "Follows the rules of pools for all customers, now, or by a job where they move many; with `dryRun` it "
+            "says whom they would move.",
+            partial(_evaluate, settings),
+            (Argument("poolIds", "[ID!]", "Which pools; all when left out."),),
+            (
+                Member("moves", "[PoolMoves!]!", "What became of it, pool by pool, of those whose rules are on."),
+                Member("job", "Job", "The job that moves them, where they are many."),
+            ),
+            "Pool",
+            "update",
+        ),
+    )

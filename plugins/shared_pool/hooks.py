@@ -65,9 +65,9 @@ def queries() -> Sequence[Query]:
 
 
 @hookimpl
-def mutations() -> Sequence[Mutation]:
+def mutations(settings: Settings) -> Sequence[Mutation]:
     """Filling pools by hand, claiming, following rules at once."""
-    return (*commands.MUTATIONS, *claims.MUTATIONS)
+    return (*commands.mutations(settings), *claims.MUTATIONS)
 
 
 @hookimpl

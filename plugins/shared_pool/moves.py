@@ -139,6 +139,19 @@ async def rules(changes: ChangeSet) -> list[PoolRule]:
     return await BOOK.read(changes)
 
 
+async def due(changes: ChangeSet, pool: PoolRule, ask: Ask, most: int) -> tuple[list[UUID], int]:
+    """Whom of all customers a pool's rule would move by now, `most` at most, and how many they are in all."""
+    if ask is Ask.LEAVE and not pool.values["releaseOnExit"]:
+        return [], 0
+    text, conditions = pool.statement(ask, Among.ALL, changes.policy.catalog, lock=False)
+    rows = await changes.connection.fetch(text, *conditions.bind(changes.context, {"most": most}))
+    found = [row[1] for row in rows]
+    if len(found) < most:
+        return found, len(found)
+    counting = conditions.bind(changes.context, {"most": None})
+    return found, await changes.connection.fetchval(f"select count(*) from ({text}) x", *counting)
+
+
 async def follow(
     changes: ChangeSet,
     pool: PoolRule,

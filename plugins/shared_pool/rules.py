@@ -78,25 +78,25 @@ class PoolRule:
     values: Mapping[str, Any]
     whole: Rule
     rule: Rule | None
-    _asked: dict[tuple[Ask, Among], tuple[str, Conditions]] = field(repr=False, default_factory=dict)
+    _asked: dict[tuple[Ask, Among, bool], tuple[str, Conditions]] = field(repr=False, default_factory=dict)
 
     @property
     def footprint(self) -> Footprint:
         """What its answers depend on."""
         return self.whole.footprint
 
-    def statement(self, ask: Ask, among: Among, catalog: Catalog) -> tuple[str, Conditions]:
+    def statement(self, ask: Ask, among: Among, catalog: Catalog, *, lock: bool = True) -> tuple[str, Conditions]:
         """The statement that finds whom something is true of, and the conditions that bind its parameters.
 
-        What leaves or is lifted is locked, and the customers too, unless they are given by id. It reads the variables
-        `ids` or `since` as far as `among` needs them, and `most`, how many rows it finds.
+        What leaves or is lifted is locked, and the customers too, unless they are given by id, or nothing at all. It
+        reads the variables `ids` or `since` as far as `among` needs them, and `most`, how many rows it finds.
         """
-        found = self._asked.get((ask, among))
+        found = self._asked.get((ask, among, lock))
         if found is None:
-            found = self._asked[ask, among] = self._compile(ask, among, catalog)
+            found = self._asked[ask, among, lock] = self._compile(ask, among, catalog, lock=lock)
         return found
 
-    def _compile(self, ask: Ask, among: Among, catalog: Catalog) -> tuple[str, Conditions]:
+    def _compile(self, ask: Ask, among: Among, catalog: Catalog, *, lock: bool) -> tuple[str, Conditions]:
         policy = system_policy(catalog)
         conditions = Conditions(policy)
         table, where = conditions.source(policy.scope("Customer"), "c")
@@ -127,7 +127,7 @@ class PoolRule:
             locks.append("c")
         most = conditions.operand(Operand(lambda v, _c: v.get("most"), "most"), "bigint")
         text = f"select {select} from {table} where {' and '.join(where)} order by c.id limit {most}"
-        return text + (f" for update of {', '.join(locks)}" if locks else ""), conditions
+        return text + (f" for update of {', '.join(locks)}" if lock and locks else ""), conditions
 
     def _days(self) -> timedelta | None:
         days = self.values.get("waitingDays")
