@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import strawberry
-from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLSchema
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    is_introspection_type,
+)
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from core.catalog import Catalog, Record
 from core.operations import InputType, Mutation, ObjectType, Query
@@ -19,6 +26,9 @@ from core.schema.recordtypes import record_types
 from core.schema.roots import answered, mutation_type, query_type
 from core.schema.subscription import subscription_type
 from core.schema.types import OWN_SCALARS, Member, Types
+
+#: Under which name schemas keep what Strawberry made their parts from.
+_MADE_FROM = GraphQLCoreConverter.DEFINITION_BACKREF
 
 
 def build_schema(
@@ -63,22 +73,55 @@ def build_schema(
         subscription=subscription,
         types=implementing,
         config=StrawberryConfig(
-            default_resolver=_member,
             auto_camel_case=False,
             disable_field_suggestions=True,
             scalar_map=OWN_SCALARS,
         ),
     )
     graphql: GraphQLSchema = schema._schema  # noqa: SLF001 - what Strawberry has made
-    for type_ in graphql.type_map.values():
-        if isinstance(type_, GraphQLObjectType):
-            # Values are plain JSON here, no instances of the Strawberry classes.
-            type_.is_type_of = None
     for name in ("UserError", "Node"):
         interface_type = graphql.get_type(name)
         assert isinstance(interface_type, GraphQLInterfaceType)
         interface_type.resolve_type = lambda value, _info, _type: value["__typename"]
+    _let_go(graphql)
     return graphql
+
+
+class _OneOf:
+    """What Strawberry's `isOneOf` asks of an input type."""
+
+    is_one_of = True
+
+
+def _let_go(schema: GraphQLSchema) -> None:
+    """Let go of what Strawberry made a schema from: it takes up more memory than the schema, and is not used again.
+
+    Values are plain JSON, no instances of Strawberry's classes: whoever runs an operation says how to resolve a field.
+    """
+    schema.extensions = {}
+    schema._strawberry_schema = None  # type: ignore[attr-defined]  # noqa: SLF001
+    for type_ in schema.type_map.values():
+        if is_introspection_type(type_):
+            continue
+        if isinstance(type_, GraphQLEnumType):
+            type_.extensions = {}
+            for value in type_.values.values():
+                value.extensions = {}
+        elif isinstance(type_, GraphQLInputObjectType):
+            one_of = type_.extensions[_MADE_FROM].is_one_of
+            type_.extensions = {_MADE_FROM: _OneOf} if one_of else {}
+            type_._fields = type_.fields  # until now a function that has Strawberry make them
+            for member in type_.fields.values():
+                member.extensions = {}
+        elif isinstance(type_, GraphQLObjectType | GraphQLInterfaceType):
+            type_.extensions = {}
+            type_._fields = type_.fields
+            if isinstance(type_, GraphQLObjectType):
+                type_.is_type_of = None
+            for field in type_.fields.values():
+                field.extensions, field.resolve = {}, None
+                for argument in field.args.values():
+                    argument.extensions = {}
 
 
 def _faults(objects: Sequence[ObjectType | InputType | EnumType]) -> list[str]:
@@ -103,13 +146,6 @@ def _shown(catalog: Catalog, named: set[str]) -> list[Record]:
             waiting += [catalog[one.target] for one in record.to_one.values()]
             waiting += [catalog[many.target] for many in record.to_many.values() if many.exposed]
     return [record for record in catalog if record.name in found]
-
-
-def _member(source: Any, name: str) -> Any:
-    if isinstance(source, dict):
-        # Python knows the field `import` as `import_`; values go by their names in GraphQL.
-        return source[name] if name in source else source.get(name.removesuffix("_"))
-    return getattr(source, name)
 
 
 _USER_ERROR = (

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 import structlog
-from graphql import GraphQLError, GraphQLObjectType
+from graphql import GraphQLError, GraphQLObjectType, GraphQLResolveInfo
 from graphql.execution import Executor, execute
 from graphql.execution.values import get_argument_values
 
@@ -333,6 +333,7 @@ async def _through_executor(running: Running, operation: Operation) -> Answer:
         context_value=running,
         variable_values=running.given,
         operation_name=operation.name or None,
+        field_resolver=_member,
         executor_class=_Executor,
         hide_suggestions=True,
     )
@@ -348,6 +349,10 @@ async def _through_executor(running: Running, operation: Operation) -> Answer:
     if errors:
         body = {"errors": [e.formatted for e in errors[:MAX_ERRORS]], **body}
     return Answer(orjson.dumps(body), codes=tuple(_code(e) for e in errors))
+
+
+def _member(source: Any, info: GraphQLResolveInfo[Any], **_arguments: Any) -> Any:
+    return source.get(info.field_name) if isinstance(source, dict) else getattr(source, info.field_name)
 
 
 def _code(error: GraphQLError) -> str:
