@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from contextvars import ContextVar
 from traceback import format_tb
 from typing import Any
 
@@ -31,6 +32,18 @@ _ABOUT_CODE = (AttributeError, ImportError, NameError, NotImplementedError, Recu
 _REPEATERS = ("asyncio", "uvicorn.error")
 #: PostgreSQL repeats the offending row here.
 _DETAIL = re.compile(r"^DETAIL:.*$", re.MULTILINE)
+
+
+#: Id and workspace's slug of the request that is being answered: every line that is logged meanwhile has them.
+REQUEST: ContextVar[tuple[str, str] | None] = ContextVar("crm_request", default=None)
+
+
+def of_request(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A structlog processor: says in which request a line was logged."""
+    if (request := REQUEST.get()) is not None:
+        event.setdefault("request_id", request[0])
+        event.setdefault("workspace", request[1])
+    return event
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -103,7 +116,7 @@ def _dumps(event: Any, **_options: Any) -> str:
 
 
 _CHAIN: tuple[Any, ...] = (
-    structlog.contextvars.merge_contextvars,
+    of_request,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

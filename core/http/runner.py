@@ -9,7 +9,6 @@ from typing import Any
 
 import asyncpg
 from graphql import FieldNode, GraphQLError
-from structlog.contextvars import bound_contextvars
 
 from core import tracing
 from core.context import RequestContext
@@ -19,7 +18,7 @@ from core.events.watch import Asked
 from core.http.parameters import Parameters
 from core.http.refusal import INVALID, Refusal, bad_request, not_allowed
 from core.http.services import Services
-from core.log import logger
+from core.log import REQUEST, logger
 from core.meters import STATEMENTS
 from core.schema.composition import Composition
 from core.schema.document import Operation
@@ -62,20 +61,21 @@ class Runner:
         `refused` is why the token that came with it is not good: raised unless the operation has no use for one.
         """
         slug = context.workspace.slug
-        with (
-            bound_contextvars(request_id=context.request_id, workspace=slug),
-            tracing.request(context.extra.get("traceparent", ""), crm__workspace=slug) as span,
-        ):
-            try:
-                answer = await self._run(context, parameters, queries_only, refused, renew, staleness)
-            except (Refusal, ClientError) as error:
-                tracing.tell(span, codes=(error.code,))
-                raise
-            if isinstance(answer, Answer):
-                tracing.tell(span, answer.kind, answer.operation, answer.codes)
-            else:
-                tracing.tell(span, "subscription", parameters.operation or "")
-            return answer
+        logged = REQUEST.set((context.request_id, slug))
+        try:
+            with tracing.request(context.extra.get("traceparent", ""), crm__workspace=slug) as span:
+                try:
+                    answer = await self._run(context, parameters, queries_only, refused, renew, staleness)
+                except (Refusal, ClientError) as error:
+                    tracing.tell(span, codes=(error.code,))
+                    raise
+                if isinstance(answer, Answer):
+                    tracing.tell(span, answer.kind, answer.operation, answer.codes)
+                else:
+                    tracing.tell(span, "subscription", parameters.operation or "")
+                return answer
+        finally:
+            REQUEST.reset(logged)
 
     async def _run(
         self,

@@ -14,10 +14,13 @@ from graphql import (
     GraphQLInputType,
     GraphQLSchema,
     GraphQLSyntaxError,
+    NonNullTypeNode,
     OperationDefinitionNode,
     StringValueNode,
+    Undefined,
     VariableNode,
     Visitor,
+    coerce_input_value,
     parse,
     type_from_ast,
     validate,
@@ -49,14 +52,29 @@ class Operation:
         self.kind: str = node.operation.value
         self.name = node.name.value if node.name else ""
         self.variables: dict[str, GraphQLInputType] = {}
+        #: Those that may be left out and are not there then.
+        self._optional: set[str] = set()
         for definition in node.variable_definitions or ():
-            self.variables[definition.variable.name.value] = type_from_ast(schema, definition.type)  # type: ignore[assignment]
+            name = definition.variable.name.value
+            self.variables[name] = type_from_ast(schema, definition.type)  # type: ignore[assignment]
+            if definition.default_value is None and not isinstance(definition.type, NonNullTypeNode):
+                self._optional.add(name)
         self._plans: OrderedDict[Any, Read] = OrderedDict()
 
     def coerce(self, given: dict[str, Any]) -> dict[str, Any] | list[GraphQLError]:
         """The coerced variables, or what is wrong with them."""
-        if not self.variables:
-            return {}
+        coerced = {}
+        for name, type_ in self.variables.items():
+            if name not in given and name in self._optional:
+                continue
+            value = coerce_input_value(given[name], type_) if name in given else Undefined
+            if value is Undefined:
+                return self._coerce(given)
+            coerced[name] = value
+        return coerced
+
+    def _coerce(self, given: dict[str, Any]) -> dict[str, Any] | list[GraphQLError]:
+        """The same with defaults and for variables that are not good, which takes longer."""
         found = get_variable_values(
             self.schema, self.node.variable_definitions or (), given, max_errors=MAX_ERRORS, hide_suggestions=True
         )
