@@ -54,6 +54,7 @@ bench-full: install ## Measure everything there is a benchmark for, on large bas
 	$(BIN)/python -m bench.start --sets 200
 	$(BIN)/python -m bench.workspaces
 	$(BIN)/python -m bench.processes
+	$(BIN)/python -m bench.surface
 	$(BIN)/python -m bench.hotpath
 
 kills: install ## Kill one of two servers and two workers every 20 s for SECONDS under load; nothing may be lost

@@ -1,9 +1,10 @@
 """Growth: how the cost of a read grows with the base, the page, nested children and added fields.
 
-    python -m bench.growth [--sizes 10000,100000,1000000] [--seconds S] [--plots]
+    python -m bench.growth [--sizes 10000,100000,1000000] [--seconds S] [--rounds R] [--data FOLDER] [--plots]
 
-Grows one base by copying its rows, asks our server from one connection at each size, prints a table and writes
-bench/results/growth.json; with --plots also docs/images/growth-*.png (matplotlib is installed for it).
+Grows a base for each size by copying rows, then asks a server of each from one connection in interleaved rounds,
+prints medians and writes bench/results/growth.json; with --plots also docs/images/growth-*.png (matplotlib is
+installed for it). Bases are kept in a folder that is named; with no rounds they are only made.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +26,7 @@ import asyncpg
 from bench import servers
 from bench.facts import Facts, bodies, find_pages, gather
 from bench.questions import DEEP, LIST, PAGE, POINT
-from bench.servers import CACHE, ROOT, Server
+from bench.servers import CACHE, ROOT, Sample, Server
 
 FIELDS = (0, 10, 40)
 CHILDREN = (1, 4, 16)
@@ -49,16 +53,32 @@ insert into group_member (id, customer_id, group_id)
 """
 
 
+@dataclass(frozen=True)
+class Case:
+    """Something that is asked: what grows in it, the base's size, and how much of it there is, or of which question."""
+
+    what: str
+    size: int
+    of: int | str
+    server: Server
+    authorization: str
+    asked: list[bytes]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="10000,100000,1000000")
-    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--data", default="", help="a folder to keep the bases in; a temporary one when left out")
     parser.add_argument("--plots", action="store_true")
     options = parser.parse_args()
     servers.need_wrk()
     sizes = [int(s) for s in options.sizes.split(",")]
-    with tempfile.TemporaryDirectory(prefix="crm-bench-") as folder:
-        rows = run(Path(folder), sizes, options.seconds)
+    with tempfile.TemporaryDirectory(prefix="crm-bench-") as temporary:
+        rows = run(Path(options.data or temporary), sizes, options.seconds, options.rounds)
+    if not rows:
+        return
     results = ROOT / "results"
     results.mkdir(exist_ok=True)
     (results / "growth.json").write_text(json.dumps(rows, indent=1))
@@ -66,37 +86,49 @@ def main() -> None:
         plot(results / "growth.json")
 
 
-def run(data: Path, sizes: list[int], seconds: int) -> list[dict[str, Any]]:
-    ours = servers.ours(data, sizes[0])
-    rows: list[dict[str, Any]] = []
-    print(f"{'what':<24}{'size':>10}{'of':>8}{'requests/s':>12}{'p50 ms':>9}{'p95 ms':>9}")
-    try:
-        ours.wait()
-        dsn, schema, (facts, *_) = asyncio.run(gather(data))
+def run(data: Path, sizes: list[int], seconds: int, rounds: int) -> list[dict[str, Any]]:
+    with ExitStack() as stack:
+        cases: list[Case] = []
         for size in sizes:
+            ours = servers.ours(data / str(size), min(size, sizes[0]))
+            stack.callback(ours.stop)
+            ours.wait()
+            dsn, schema, (facts, *_) = asyncio.run(gather(data / str(size)))
             asyncio.run(_grow(dsn, schema, size))
-            for question in (POINT, LIST, DEEP):
-                rows.append(_row("base", size, question.name, ours, bodies(question, facts, "ours"), facts, seconds))
-            for page in PAGES:
-                if page * 50 < size:
-                    rows.append(_row("page", size, page, ours, _page(facts, ours, page), facts, seconds))
-        for number in CHILDREN:
-            rows.append(_row("children", sizes[-1], number, ours, [_children(number)], facts, seconds))
-        names = _add_fields(ours, facts)
-        for number in FIELDS:
-            rows.append(_row("fields", sizes[-1], number, ours, [_fields(names[:number])], facts, seconds))
-    finally:
-        ours.stop()
-    return rows
+            print(f"{size:,} customers are there", flush=True)
+            if rounds:
+                cases += _cases(size, ours, facts, last=size == sizes[-1])
+        found: list[list[Sample]] = [[] for _ in cases]
+        for case in cases:
+            servers.load(case.server, case.asked, case.authorization, 1, 1)
+        for round_ in range(rounds):
+            turn = list(zip(cases, found, strict=True))
+            for case, samples in turn if round_ % 2 else reversed(turn):
+                samples.append(servers.load(case.server, case.asked, case.authorization, 1, seconds))
+    if cases:
+        print(f"{'what':<24}{'size':>10}{'of':>8}{'requests/s':>12}{'p50 ms':>9}{'p95 ms':>9}")
+    return [_row(case, samples) for case, samples in zip(cases, found, strict=True)]
 
 
-def _row(
-    what: str, size: int, of: int | str, server: Server, asked: list[bytes], facts: Facts, seconds: int
-) -> dict[str, Any]:
-    servers.load(server, asked, facts.authorization, 1, 1)
-    found = servers.load(server, asked, facts.authorization, 1, seconds)
-    print(f"{what:<24}{size:>10}{of:>8}{found.rps:>12.0f}{found.p50:>9.2f}{found.p95:>9.2f}")
-    return {"what": what, "size": size, "of": of, "rps": round(found.rps, 1), "p50": found.p50, "p95": found.p95}
+def _cases(size: int, server: Server, facts: Facts, *, last: bool) -> list[Case]:
+    """What is asked of a base; of the largest, questions with children and with added fields too."""
+
+    def case(what: str, of: int | str, asked: list[bytes]) -> Case:
+        return Case(what, size, of, server, facts.authorization, asked)
+
+    cases = [case("base", q.name, bodies(q, facts, "ours")) for q in (POINT, LIST, DEEP)]
+    cases += [case("page", page, _page(facts, server, page)) for page in PAGES if page * 50 < size]
+    if last:
+        cases += [case("children", number, [_children(number)]) for number in CHILDREN]
+        names = _add_fields(server, facts)
+        cases += [case("fields", number, [_fields(names[:number])]) for number in FIELDS]
+    return cases
+
+
+def _row(case: Case, samples: list[Sample]) -> dict[str, Any]:
+    rps, p50, p95 = (statistics.median(getattr(s, name) for s in samples) for name in ("rps", "p50", "p95"))
+    print(f"{case.what:<24}{case.size:>10}{case.of:>8}{rps:>12.0f}{p50:>9.2f}{p95:>9.2f}")
+    return {"what": case.what, "size": case.size, "of": case.of, "rps": round(rps, 1), "p50": p50, "p95": p95}
 
 
 def _page(facts: Facts, server: Server, page: int) -> list[bytes]:
@@ -122,12 +154,16 @@ def _fields(names: list[str]) -> bytes:
 
 
 def _add_fields(server: Server, facts: Facts) -> list[str]:
-    """Custom fields, each with a value in every customer of the first page."""
+    """Custom fields, made unless they are there, each with a value in every customer of the first page."""
     names = [f"measure{i}" for i in range(FIELDS[-1])]
     create = """mutation($name: String!) {
       customFieldCreate(input: {recordType: "Customer", name: $name, kind: INTEGER}) {
         userErrors { code message } } }"""
+    shown = servers.post(server.url, _asked('{ __type(name: "Customer") { fields { name } } }'), facts.authorization)
+    there = {field["name"] for field in shown["data"]["__type"]["fields"]}
     for name in names:
+        if name in there:
+            continue
         body = json.dumps({"query": create, "variables": {"name": name}}).encode()
         made = servers.post(server.url, body, facts.authorization)
         if made.get("errors") or made["data"]["customFieldCreate"]["userErrors"]:

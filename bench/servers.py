@@ -155,8 +155,8 @@ def load(
         asked, result = Path(folder) / "bodies", Path(folder) / "result"
         asked.write_bytes(b"\n".join(bodies) + b"\n")
         env = {"BODIES": str(asked), "RESULT": str(result), "AUTHORIZATION": authorization}
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(ROOT / "load.lua")]
-        command = [*command, server.url]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "--latency"]
+        command += ["-s", str(ROOT / "load.lua"), server.url]
         before = server.cpu()
         command = pinned(1, command) if pin else command
         subprocess.run(command, env={**os.environ, **env}, check=True, capture_output=True)
