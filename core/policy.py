@@ -8,7 +8,7 @@ others (plugins may only narrow a record type they do not own). The compiler put
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.catalog import Catalog, Record
 from core.errors import Forbidden
@@ -22,6 +22,7 @@ from core.predicate import (
     Predicate,
     Related,
     all_of,
+    alternatives,
     any_of,
     constant,
     from_context,
@@ -34,6 +35,9 @@ MATES = from_context("mates", lambda c: c.actor.mate_ids)
 
 #: What every viewer may do, as far as a role of his lets him do it at all; one who may edit may update, too.
 LOOKING = ("read", "export")
+
+#: Into most scopes that one is parted into.
+MOST_PARTS = 4
 
 _MADE_HERE = object()
 
@@ -91,6 +95,14 @@ class Policy:
     def internal(self, record: str, *, deleted: bool | None = None) -> Scope:
         """Every row of a type, for conditions inside rules, for links and for the change path's own look-ups."""
         return Scope(self.catalog[record], TRUE, deleted, _MADE_HERE)
+
+    def parted(self, scope: Scope) -> list[Scope]:
+        """Scopes that together hold the rows of one, each for a reason of its own; only that one where they are many.
+
+        An index finds the first rows of a reason, and none those of several that lead to other tables.
+        """
+        found = alternatives(scope.predicate)
+        return [replace(scope, predicate=part) for part in found] if len(found) <= MOST_PARTS else [scope]
 
     def access(self, record: str, name: str) -> Access:
         """What the actor may do with a field. Required fields are shown with their row."""

@@ -6,7 +6,8 @@ The tree is two-valued: a comparison with null is false, and `Not` of it is true
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from core.context import RequestContext
@@ -173,3 +174,16 @@ def any_of(*parts: Predicate) -> Predicate:
     if any(p == TRUE for p in rest):
         return TRUE
     return rest[0] if len(rest) == 1 else Or(rest) if rest else FALSE
+
+
+def alternatives(predicate: Predicate) -> list[Predicate]:
+    """Predicates of which one at least holds wherever the given one does: its reasons, each by itself."""
+    match predicate:
+        case Or(parts):
+            return [found for part in parts for found in alternatives(part)]
+        case And(parts):
+            return [all_of(*combined) for combined in product(*map(alternatives, parts))]
+        case Linked(part=part):
+            return [replace(predicate, part=found) for found in alternatives(part)]
+        case _:
+            return [predicate]

@@ -291,6 +291,27 @@ async def test_an_empty_page(data: Data) -> None:
     assert found["pageInfo"] == info | {"hasNextPage": False, "hasPreviousPage": True}
 
 
+@pytest.mark.parametrize("actor", ["ann", "cat", "eve"])
+@pytest.mark.parametrize("order", ["", "orderBy: [{field: NAME}, {field: CREATED_AT, direction: DESC}]"])
+async def test_pages_hold_each_record_once_whatever_lets_it_in(data: Data, actor: str, order: str) -> None:
+    whole = (await data.data(actor, f"{{ customers(first: 200 {order}) {{ totalCount nodes {{ id }} }} }}"))[
+        "customers"
+    ]
+    ids = [n["id"] for n in whole["nodes"]]
+    assert len(set(ids)) == len(ids) == whole["totalCount"]
+    for size, cursor, sign in (("first", "after", 1), ("last", "before", -1)):
+        text = f"""query($c: String) {{ customers({size}: 3, {cursor}: $c {order}) {{ edges {{ cursor node {{ id }} }}
+            pageInfo {{ hasNextPage hasPreviousPage }} }} }}"""
+        walked: list[str] = []
+        at, more = None, True
+        while more:
+            page = (await data.data(actor, text, {"c": at}))["customers"]
+            walked += [e["node"]["id"] for e in page["edges"]][::sign]
+            at = page["edges"][-1 if sign > 0 else 0]["cursor"]
+            more = page["pageInfo"]["hasNextPage" if sign > 0 else "hasPreviousPage"]
+        assert walked[::sign] == ids
+
+
 def forged(*keys: Any) -> str:
     return base64.b64encode(json.dumps(keys).encode()).decode()
 

@@ -10,7 +10,8 @@ from core.arguments import Argument, words
 from core.catalog import Record
 from core.errors import BadInput
 from core.policy import Scope
-from core.predicate import Operand
+from core.predicate import And, Compare, Operand, Predicate
+from core.records import Kind
 from core.schema.order import Key, beyond, cursor_sql, keys_of
 from core.schema.select import Selection
 from core.schema.where import condition
@@ -54,6 +55,16 @@ def _searched(reader: Reader, record: Record, search: Argument, alias: str) -> l
         return search.operand.map(lambda text: words(text)[i], f"word {i} of {count}")
 
     return [f"{alias}.search_fold like {reader.pattern(word(i))}" for i in range(count)]
+
+
+def _belonging(predicate: Predicate) -> bool:
+    match predicate:
+        case And(parts):
+            return any(map(_belonging, parts))
+        case Compare(field, "eq" | "in"):
+            return field.kind is Kind.ID
+        case _:
+            return False
 
 
 def clause(conditions: list[str]) -> str:
@@ -141,12 +152,36 @@ class _Page:
             conditions.append(beyond(self.reader, [k.reversed() for k in forward], self.before.operand))
         return table, conditions
 
+    def firsts(self) -> tuple[str, list[str]]:
+        """The same of as many rows as the page may hold, and one more, in any order; of the others, some are left out.
+
+        Where rows are let in for several reasons, they are the first of each.
+        """
+        scopes = self.reader.policy.parted(self.scope)
+        if len(scopes) == 1 or self._few():
+            return self.rows_of(self.alias)
+        found = []
+        for scope in scopes:
+            page = _Page(self.reader, self.record, self.selection, scope, None)
+            table, conditions = page.rows_of(page.alias)
+            rows = f"{table}{clause(conditions)} order by {page.order()} limit {page.size + 1}"
+            found.append(f"(select {page.alias}.id from {rows})")
+        table, conditions = self.reader.source(self.reader.policy.internal(self.record.name), self.alias)
+        return table, [f"{self.alias}.id in ({' union all '.join(found)})", *conditions]
+
+    def _few(self) -> bool:
+        """Whether only rows that belong to some record are asked for: they are few, whoever asks."""
+        if self.link is not None:
+            return True
+        where = self.selection.argument("where")
+        return where is not None and not where.is_null and _belonging(condition(where, self.record, self.reader.policy))
+
     def order(self) -> str:
         return ", ".join(k.clause() for k in self.keys)
 
     def nodes(self, part: Selection, path: tuple[str, ...]) -> str:
         """The records alone, straight from an ordered sub-select: the cheapest form."""
-        table, conditions = self.rows_of(self.alias)
+        table, conditions = self.firsts()
         columns = self.reader.columns(self.record, self.alias, part.under(), path)
         return (
             f"(select coalesce(json_agg(r), '[]'::json) from (select {select_list(columns)} from {table}"
@@ -155,7 +190,7 @@ class _Page:
 
     def number(self) -> None:
         """Number the rows of the page, one more than asked for, so that what is taken from them can be put together."""
-        table, conditions = self.rows_of(self.alias)
+        table, conditions = self.firsts()
         rows = f"{table}{clause(conditions)} order by {self.order()} limit {self.size + 1}"
         self._from = f"(select {self.alias}.* from {rows}) {self.alias}"
         self.taken.append("row_number() over () as n")
