@@ -220,9 +220,10 @@ class Conditions:
             if field.search:
                 # What is in the field is in the text that search looks through, and only that is indexed. That both
                 # hold is nearly as likely as that one does: a planner that took them for two chances would expect
-                # few rows, and look for all of them where a page is near.
+                # few rows, and look for all of them where a page is near. The field is the shorter text: it is looked
+                # at first.
                 found = f"case when {found} then true else false end"
-                found = f"{alias}.search_fold like {self.pattern(predicate.operand)} and {found}"
+                found = f"{found} and {alias}.search_fold like {self.pattern(predicate.operand)}"
             return f"({found})"
         if operator in ("in", "notIn"):
             values = self.operand(predicate.operand, f"{field.type}[]")

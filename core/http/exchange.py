@@ -34,8 +34,8 @@ class Exchange:
     """A request being answered. What is found out about it is kept here for the log and the metrics."""
 
     __slots__ = (
-        "accept", "actor", "allowed", "codes", "headers", "kind", "method", "operation", "request_id", "scope",
-        "started", "statements", "workspace",
+        "accept", "actor", "allowed", "codes", "content_type", "headers", "kind", "method", "operation", "request_id",
+        "scope", "started", "statements", "workspace",
     )  # fmt: skip
 
     def __init__(self, scope: Any) -> None:
@@ -44,6 +44,8 @@ class Exchange:
         self.method: str = scope["method"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.accept: Accepted = accepted(self.headers.get(b"accept", b""))
+        #: The media type of the body, without parameters.
+        self.content_type = self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         given = self.headers.get(b"x-request-id")
         self.request_id = given.decode() if given and _REQUEST_ID.fullmatch(given) else new_request_id()
         self.workspace: Workspace | None = None
@@ -97,11 +99,6 @@ class Exchange:
         """Whether a GET names an operation, so that it is no visit to the page."""
         query: bytes = self.scope["query_string"]
         return any(part in query for part in (b"query=", b"documentId=", b"extensions="))
-
-    @property
-    def content_type(self) -> bytes:
-        """The media type of the body, without parameters."""
-        return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
 
     @property
     def token(self) -> str | None:
