@@ -78,12 +78,12 @@ class Server:
         self.process.wait(30)
 
 
-def ours(data: Path, customers: int, *, pin: bool = True) -> Server:
-    """A demo's server on a folder of its own."""
+def ours(data: Path, customers: int, *, pin: bool = True, **more: str) -> Server:
+    """A demo's server on a folder of its own, with `more` in its environment."""
     port = free_port()
     env = {"CRM_DATA_DIR": str(data), "PORT": str(port), "CUSTOMERS": str(customers), "CRM_LOG_LEVEL": "warning"}
     # On, as in every deployment, but one actor puts on all the load.
-    env["CRM_RATE_LIMIT_REQUESTS"] = "100000000"
+    env |= {"CRM_RATE_LIMIT_REQUESTS": "100000000", **more}
     return Server("ours", [str(Path(sys.executable).parent / "crm"), "demo"], port, env, pin=pin)
 
 
