@@ -14,6 +14,7 @@ from core.database import Database
 from core.features import Features
 from core.grants import Reach
 from core.plugins import PluginRegistry
+from plugins.groups import commands
 from tests.conftest import NewWorkspace
 from tests.switching import Desk, actor
 
@@ -357,19 +358,20 @@ async def test_nobody_is_in_more_groups_than_the_setting_allows(
     await features.close()
 
 
-async def test_many_customers_are_changed_in_one_change_set(desk: Desk) -> None:
-    rows = [{"name": f"many {n}", "kind": "PERSON", "source": "many"} for n in range(6000)]
+async def test_many_customers_are_changed_in_one_change_set(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "BATCH", 400)
+    rows = [{"name": f"many {n}", "kind": "PERSON", "source": "many"} for n in range(1000)]
     made = await desk.do(
         "mutation($r: [CustomerCreateInput!]!) { customersBulkCreate(input: {records: $r}) { counts } }", r=rows
     )
-    assert made["counts"]["created"] == 6000
+    assert made["counts"]["created"] == 1000
     one, two = await group(desk, "many 1", family="many"), await group(desk, "many 2", family="many")
     target = {"where": {"source": {"eq": "many"}}}
     done = await desk.do(ADD, input={"target": target, "groupIds": [one]})
-    assert done["counts"] == {"customers": 6000, "added": 6000, "removed": 0, "skipped": 0}
+    assert done["counts"] == {"customers": 1000, "added": 1000, "removed": 0, "skipped": 0}
     moved = await desk.do(MOVE, input={"target": target, "groupIds": [two]})
-    assert (moved["counts"]["added"], moved["counts"]["removed"]) == (6000, 6000)
-    assert await desk.fetch("select count(*) from change where change_set_id = $1", moved["changeSet"]["id"]) == 12000
+    assert (moved["counts"]["added"], moved["counts"]["removed"]) == (1000, 1000)
+    assert await desk.fetch("select count(*) from change where change_set_id = $1", moved["changeSet"]["id"]) == 2000
 
 
 async def test_a_move_leaves_groups_that_may_not_be_read(desk: Desk, regions: dict[str, str]) -> None:

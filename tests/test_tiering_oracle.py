@@ -18,7 +18,7 @@ from core.plugins import PluginRegistry
 from tests.switching import Desk
 from tests.test_tiering import EVALUATE, SET, UNPIN, work
 
-FEW = settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 MANY = settings(FEW, max_examples=500, derandomize=False)
 LEVELS = (None, "A", "B", "VIP")
 SOURCES = (None, "web", "shop")
