@@ -139,7 +139,8 @@ class Conditions:
             case Or(parts):
                 return "(" + " or ".join(self.sql(p, alias) for p in parts) + ")"
             case Not(part):
-                return f"({self.sql(part, alias)} is not true)"
+                found = self._all(part, alias, joined=False) if isinstance(part, RelatedAll) else self.sql(part, alias)
+                return f"({found} is not true)"
             case Compare():
                 return self._compare(predicate, alias)
             case Within():
@@ -179,11 +180,12 @@ class Conditions:
             return self.policy.scope(record, reached=reached)
         return self.policy.internal(record, deleted=False)
 
-    def _all(self, predicate: RelatedAll, alias: str) -> str:
+    def _all(self, predicate: RelatedAll, alias: str, *, joined: bool = True) -> str:
         """That all ids may be read, once; and one join for each of the first, which a unique index makes a plain one.
 
         Where there are fewer the last stands for the others. Where there are more, all are counted of those who are
-        left; how many that lets through cannot be foreseen, and must not be taken for next to none.
+        left; how many that lets through cannot be foreseen, and must not be taken for next to none. Who is wanted
+        because he is not `joined` to all is looked at and counted: that is nearly everybody, and a page is soon full.
         """
         relation, ids = predicate.relation, predicate.ids
         listed = self.operand(ids, "uuid[]")
@@ -192,11 +194,13 @@ class Conditions:
         number, key = f"cardinality({listed})", predicate.link.key
         scope, link = self._scope(relation.target, predicate.guarded, relation.route), self.link(relation, alias)
         parts = [f"{readable} = {number}"]
+        counted = f"{self.exists(scope, link, Compare(key, 'in', ids), 'count(*)')} = {number}"
+        if not joined:
+            return f"({parts[0]} and {counted})"
         for n in range(SINGLY):
             one = Compare(key, "eq", ids.map(partial(_nth, n=n), f"at {n}"))
             parts.append(f"exists {self.exists(scope, link, one)}")
-        counted = self.exists(scope, link, Compare(key, "in", ids), "count(*)")
-        parts.append(f"case when {number} <= {SINGLY} or {counted} = {number} then true else false end")
+        parts.append(f"case when {number} <= {SINGLY} or {counted} then true else false end")
         return f"({' and '.join(parts)})"
 
     def _count(self, counted: str, operator: str, operand: Operand) -> str:

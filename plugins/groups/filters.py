@@ -26,7 +26,6 @@ from core import (
     Predicate,
     Related,
     RelatedAll,
-    RelatedCount,
     ToMany,
     all_of,
     uuid_or_none,
@@ -63,16 +62,17 @@ def _matching(mode: str, given: GivenArgument, catalog: Catalog) -> Predicate:
     ids = given.operand.map(_distinct, "groups")
     # Guarded: only groups that may be read count, and no deleted ones.
     listed = LinkedAny(member.to_one["group"], ids)
-    some = Related(_MEMBERS, "some", listed)
-    if mode == "or":
-        return some
-    if mode == "none":
-        return all_of(_given(ids), Related(_MEMBERS, "none", listed))
-    if mode == "and":
-        return RelatedAll(_MEMBERS, member.to_one["group"], ids)
-    # Nobody is in one group twice, so in all of them means as many memberships as groups. Nearly all match: whoever is
-    # looked at is counted, and the page is soon full.
-    return all_of(_given(ids), Not(RelatedCount(_MEMBERS, listed, "eq", ids.map(len, "number"))))
+    every = RelatedAll(_MEMBERS, member.to_one["group"], ids)
+    match mode:
+        case "and":
+            return every
+        case "or":
+            return Related(_MEMBERS, "some", listed)
+        case "not":
+            return all_of(_given(ids), Not(every))
+        case "none":
+            return all_of(_given(ids), Related(_MEMBERS, "none", listed))
+    return FALSE
 
 
 def _given(ids: Operand) -> Predicate:
