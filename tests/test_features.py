@@ -53,14 +53,22 @@ def registry_of(*names: str) -> PluginRegistry:
     return PluginRegistry.discover([n if "." in n else f"{BROKEN}.{n}" for n in names])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def make(database: Database) -> AsyncIterator[Any]:
-    """Features with plugins, as one process has them."""
-    made: list[Features] = []
+    """Features with plugins, as one process has them: for tests that ask for the same plugins the same ones.
 
-    def features(*names: str, on: Database = database) -> Features:
-        made.append(Features(on, registry=registry_of(*names)))
-        return made[-1]
+    What one of them has composed serves the others; `fresh` ones have composed nothing yet.
+    """
+    made: list[Features] = []
+    shared: dict[tuple[str, ...], Features] = {}
+
+    def features(*names: str, fresh: bool = False, on: Database = database) -> Features:
+        if fresh or on is not database or names not in shared:
+            made.append(Features(on, registry=registry_of(*names)))
+            if fresh or on is not database:
+                return made[-1]
+            shared[names] = made[-1]
+        return shared[names]
 
     yield features
     for each in made:
@@ -142,7 +150,7 @@ async def test_composing_is_off_the_loop(make: Any, workspace: Workspace, monkey
     threads: list[int] = []
     original = contributions.compose
     monkeypatch.setattr("core.features.compose", lambda *a: threads.append(threading.get_ident()) or original(*a))
-    await make().composition(workspace)
+    await make(fresh=True).composition(workspace)
     assert threads
     assert threading.get_ident() not in threads
 
@@ -151,7 +159,7 @@ async def test_first_requests_compose_once(make: Any, workspace: Workspace, monk
     calls: list[int] = []
     original = contributions.compose
     monkeypatch.setattr("core.features.compose", lambda *a: calls.append(1) or original(*a))
-    features = make()
+    features = make(fresh=True)
     found = await asyncio.gather(*(features.composition(workspace) for _ in range(20)))
     assert len(calls) == 1
     assert len({id(c) for c in found}) == 1
