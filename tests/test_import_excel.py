@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from python_calamine import CalamineWorkbook
 
@@ -23,7 +24,8 @@ from core.grants import Reach
 from core.jobs import enqueue_once
 from core.seed import seed
 from core.terminal import Terminal
-from plugins.import_excel import console
+from plugins.import_excel import console, work
+from plugins.import_excel.writer import Writer
 from tests.importing import START, Importer, book, importing, shared
 from tests.switching import actor
 
@@ -230,6 +232,29 @@ async def test_owners_are_split_and_failed_rows_come_back(desk: Importer, tmp_pa
     assert [c["target"] for c in made["setup"]["columns"]] == ["code", "name", "owner", None]
     assert made["setup"]["columns"][3]["header"] == "Error"
     assert made["setup"]["rowCount"] == 2
+
+
+async def test_a_batch_in_which_others_were_quicker_is_written_anew_in_halves(
+    desk: Importer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owners = [await user(desk, f"anew{n}") for n in range(2)]
+    once, tried = Writer._once, []
+
+    async def quicker(self: Writer, changes: Any, lines: Any, *more: Any) -> Any:
+        outcome = await once(self, changes, lines, *more)
+        tried.append(len(lines))
+        if len(lines) > 2:
+            raise asyncpg.UniqueViolationError
+        return outcome
+
+    monkeypatch.setattr(Writer, "_once", quicker)
+    monkeypatch.setattr(work, "BATCH", 4)
+    rows = [["Mã KH", "Tên"], *([f"Q{n}", f"Khách {n}"] for n in range(7))]
+    done = await desk.bring(book(tmp_path / "q.xlsx", rows), ownerIds=owners)
+    assert tally(done) == {"created": 7}
+    assert tried == [4, 2, 2, 3, 1, 2] * 2, "the preview, then the import"
+    found = [await customer(desk, f"Q{n}") for n in range(7)]
+    assert [(c["owner"]["login"], c["version"]) for c in found] == [("anew0", 1)] * 3 + [("anew1", 1)] * 4
 
 
 async def test_duplicates_in_the_file_and_in_the_base(desk: Importer, tmp_path: Path) -> None:

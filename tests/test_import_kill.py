@@ -63,9 +63,9 @@ async def test_an_attempt_that_fails_in_the_middle_is_gone_on_with(
     await desk.preview(made["import"]["id"])
     original, seen = Writer.batch, []
 
-    async def failing(self: Writer, changes: Any, staged: Any, position: int) -> Any:
-        outcome = await original(self, changes, staged, position)
-        seen.append(staged[0][0])
+    async def failing(self: Writer, changes: Any, lines: Any, position: int) -> Any:
+        outcome = await original(self, changes, lines, position)
+        seen.append(lines[0].row)
         if len(seen) == 3:
             raise ConnectionError
         return outcome
