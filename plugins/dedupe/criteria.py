@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -69,18 +69,21 @@ class Criterion:
         parts = (values.get(f) for f in self.fields)
         return ", ".join(", ".join(p) if isinstance(p, list) else str(p).strip() for p in parts if p is not None)
 
-    def keys(self, normaliser: Normaliser, values: Mapping[str, Any]) -> Iterator[str]:
+    def keys(self, normaliser: Normaliser, values: Mapping[str, Any]) -> list[str]:
         """The keys of a customer, given by field name; none where one of the fields has no value."""
+        if len(self.fields) == 1:
+            return self._of_one(normaliser, values.get(self.fields[0]))
         meanings = [normaliser.values(style(f), values.get(f), exact=f in self.exact) for f in self.fields]
-        for combined in itertools.islice(itertools.product(*meanings), MOST_KEYS):
-            yield key_of(combined)
+        return [key_of(combined) for combined in itertools.islice(itertools.product(*meanings), MOST_KEYS)]
 
-    def contact_keys(self, normaliser: Normaliser, values: Mapping[str, Any]) -> Iterator[str]:
+    def contact_keys(self, normaliser: Normaliser, values: Mapping[str, Any]) -> list[str]:
         """The keys of a contact; none where contacts are not looked at."""
-        if self.contact_field:
-            field = self.fields[0]
-            found = normaliser.values(style(field), values.get(self.contact_field), exact=field in self.exact)
-            yield from (key_of((value,)) for value in found[:MOST_KEYS])
+        return self._of_one(normaliser, values.get(self.contact_field)) if self.contact_field else []
+
+    def _of_one(self, normaliser: Normaliser, value: Any) -> list[str]:
+        field = self.fields[0]
+        found = normaliser.values(style(field), value, exact=field in self.exact)
+        return [key_of((meaning,)) for meaning in found[:MOST_KEYS]]
 
 
 def style(field: str) -> str:

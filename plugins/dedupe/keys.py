@@ -51,13 +51,20 @@ def _look(holders: str) -> str:
 
 _LOOK, _LOOK_DELETED = _look(_LIVE), _look(_ALL)
 
-_ADD = f"""with w as (
+
+def _adding(free: str) -> str:
+    return f"""with w as (
   insert into dedupe_key (set_id, key, customer_id, contact_id, free)
-  select g.set_id, g.key, g.customer_id, g.contact_id, g.free and not exists (
-    select from dedupe_key f where f.set_id = g.set_id and f.key = g.key and f.free and f.customer_id = g.customer_id)
+  select g.set_id, g.key, g.customer_id, g.contact_id, {free}
   from unnest((select $1::integer[]), (select $2::text[]), (select $3::uuid[]), (select $4::uuid[]),
     (select $5::boolean[])) g(set_id, key, customer_id, contact_id, free))
 select {CRITERIA}"""
+
+
+_ADD = _adding("""g.free and not exists (select from dedupe_key f
+    where f.set_id = g.set_id and f.key = g.key and f.free and f.customer_id = g.customer_id)""")
+#: Of customers that were not there before, so that they have no key yet.
+_ADD_NEW = _adding("g.free")
 _DROP = """delete from dedupe_key k using unnest($1::integer[], $2::text[], $3::uuid[], $4::uuid[])
     g(set_id, key, customer_id, contact_id)
   where k.customer_id = g.customer_id and k.set_id = g.set_id and k.key = g.key
@@ -92,7 +99,8 @@ class Rules:
         found: dict[Key, Criterion] = {}
         for criterion in self.criteria:
             make = criterion.contact_keys if contact else criterion.keys
-            found.update({(criterion.set_id, key): criterion for key in make(self.normaliser, values)})
+            for key in make(self.normaliser, values):
+                found[criterion.set_id, key] = criterion
         return found
 
 
@@ -158,7 +166,7 @@ def _held(batch: Batch, rows: Sequence[Row], rules: Rules) -> list[Held]:
             continue
         keys = rules.keys(batch.record, after)
         had = set(rules.keys(batch.record, before)) if batch.action == "update" else set()
-        wanted = {k: c for k, c in keys.items() if k not in had or moved}
+        wanted = dict(keys) if moved or not had else {k: c for k, c in keys.items() if k not in had}
         found.append(Held(row, customer, row.id if contact else None, had, keys, rules, wanted))
     return found
 
@@ -274,7 +282,7 @@ async def keep(batch: Batch, changes: ChangeSet, settings: Settings) -> None:
     elif batch.action == "restore":
         await connection.execute(_FORGET_CONTACTS, ids, [h.customer for h in found])
     await _drop(connection, batch, found)
-    source = await _add(connection, found)
+    source = await _add(connection, found, _ADD_NEW if batch.action == "create" and not contact else _ADD)
     rules = rules_of(changes.context.workspace, settings, source)
     if any(h.rules.source != source for h in found):
         lost = [row.id for row in rows]
@@ -293,15 +301,15 @@ async def _drop(connection: Any, batch: Batch, held: Iterable[Held]) -> None:
         await connection.execute(_DROP, *map(list, zip(*gone, strict=True)))
 
 
-async def _add(connection: Any, held: Iterable[Held]) -> bytes:
+async def _add(connection: Any, held: Iterable[Held], statement: str) -> bytes:
     """Keep new keys, in their order, so that no two wait for each other; returns the criteria as they are."""
     new = []
     for h in held:
         moved = "customerId" in h.row.changed and h.row.before is not None
         new += [(*key, h.customer, h.contact, key in h.free) for key in h.after if moved or key not in h.before]
-    new.sort(key=lambda n: n[:2])
+    new.sort()
     columns = map(list, zip(*new, strict=True)) if new else ([], [], [], [], [])
-    source: bytes = await connection.fetchval(_ADD, *columns)
+    source: bytes = await connection.fetchval(statement, *columns)
     return source
 
 

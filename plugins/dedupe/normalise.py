@@ -134,12 +134,17 @@ class Normaliser:
 
         `style` is `phone`, `email`, `name`, `digits`, `date` or `text`; `exact` compares as it was typed.
         """
+        if type(value) is str and (exact or not _MAYBE_SEVERAL.search(value)):
+            # What nearly all values are.
+            text = value.strip()
+            found = "" if self._is_junk(style, text) else self._one(style, text, exact=exact)
+            return [found] if found else []
         parts = value if isinstance(value, list) else [value]
         texts = [str(p).lower() if isinstance(p, bool) else str(p).strip() for p in parts if p is not None]
         if style in ("phone", "email") and not exact:
             texts = [part for text in texts for part in _parts(text)]
-        found = [self._one(style, text, exact=exact) for text in texts if not self._is_junk(style, text)]
-        return list(dict.fromkeys(f for f in found if f))
+        meanings = [self._one(style, text, exact=exact) for text in texts if not self._is_junk(style, text)]
+        return list(dict.fromkeys(m for m in meanings if m))
 
     def _is_junk(self, style: str, text: str) -> bool:
         """Whether a value stands for "none": a word for it, too short, or one character again and again."""
