@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from core.catalog import Record
-from core.records import Field, Kind
-from core.rows import Row, stored_columns, stored_values
+from core.records import Kind
+from core.rows import Row, Storing, stored_columns
 from core.sql import quote
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ async def store(changes: ChangeSet, record: Record, action: str, rows: list[Row]
     names = sorted((changed & record.fields.keys()) | _always(record, action))
     columns = stored_columns(record, names)
     columns.pop("id", None)
-    fields = [record.fields[name] for name in names if record.fields[name].sql is None]
-    values = [_value(fields, row) for row in rows]
+    storing = Storing([record.fields[name] for name in names if record.fields[name].sql is None])
+    values = [_value(storing, row) for row in rows]
     if action == "create":
         text = _insert(record, columns)
     elif action == "delete" and not record.type.soft_delete:
@@ -58,10 +58,10 @@ def _always(record: Record, action: str) -> set[str]:
     return {f.name for f in record.fields.values() if f.default is not None or f.generate is not None}
 
 
-def _value(fields: list[Field], row: Row) -> dict[str, Any]:
+def _value(storing: Storing, row: Row) -> dict[str, Any]:
     if row.after is None:
         return {"id": str(row.id), "before$": row.before}
-    value = stored_values(fields, row.after)
+    value = storing.values(row.after)
     value["id"] = str(row.id)
     if row.changed:
         value["after$"] = {k: row.after[k] for k in row.changed if k in row.after}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as default
 from datetime import UTC, date, datetime
@@ -164,7 +164,7 @@ def plain_decimal(value: Any) -> str:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("not a text")
-    if _UNKEPT.search(value):
+    if not value.isprintable() and _UNKEPT.search(value):
         raise ValueError("text with a character that cannot be kept")
     return value
 
@@ -251,12 +251,17 @@ def stored_columns(record: Record, names: Iterable[str]) -> dict[str, str]:
     return columns
 
 
-def stored_values(fields: Iterable[Field], after: Mapping[str, Any]) -> dict[str, Any]:
-    """A row by column, for the columns that hold stored fields."""
-    values: dict[str, Any] = {}
-    for declared in fields:
-        if declared.custom:
-            values.setdefault("custom", {})[declared.custom] = after.get(declared.name)
-        else:
-            values[declared.column] = after.get(declared.name)
-    return values
+class Storing:
+    """Puts rows by field name into the columns that hold some fields."""
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        self._columns = [(f.column, f.name) for f in fields if not f.custom]
+        self._custom = [(f.custom, f.name) for f in fields if f.custom]
+
+    def values(self, after: Mapping[str, Any]) -> dict[str, Any]:
+        """A row by column."""
+        get = after.get
+        values: dict[str, Any] = {column: get(name) for column, name in self._columns}
+        if self._custom:
+            values["custom"] = {key: get(name) for key, name in self._custom}
+        return values
