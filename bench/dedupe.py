@@ -11,7 +11,6 @@ Indexes of text search, which take most of the time to load and are the same for
 from __future__ import annotations
 
 import argparse
-import asyncio
 import statistics
 import tempfile
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 from bench.duplicates import Shop
 from core.attempt import Attempts, Order
+from core.commands.console import run
 from core.database import Database
 from core.features import Features
 from core.plugins import PluginRegistry
@@ -147,7 +147,8 @@ def main() -> None:
     parser.add_argument("--customers", type=int, default=1_000_000)
     parser.add_argument("--creates", type=int, default=500)
     given = parser.parse_args()
-    asyncio.run(measure(given.customers, given.creates))
+    # As every command runs.
+    run(measure(given.customers, given.creates))
 
 
 if __name__ == "__main__":

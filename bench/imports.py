@@ -249,54 +249,55 @@ async def watch(peaks: dict[str, int]) -> None:
         await asyncio.sleep(0.5)
 
 
+async def elsewhere(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Do something in a process of its own and wait for its end, so that its time is not counted later."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as apart:
+        return await asyncio.get_running_loop().run_in_executor(apart, function, *arguments)
+
+
 async def measure(rows: int, rounds: int, *, beside_bare: bool) -> None:
     folder = Path(tempfile.mkdtemp(prefix="bench-imports-"))
     data_dir = folder / "data"
-    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as apart:
-
-        async def elsewhere(function: Callable[..., Any], *arguments: Any) -> Any:
-            return await asyncio.get_running_loop().run_in_executor(apart, function, *arguments)
-
-        half = await elsewhere(make, folder / "half.xlsx", range(rows // 2), "cũ")
-        whole = await elsewhere(make, folder / "whole.xlsx", range(rows), "mới")
-        size, load = whole.stat().st_size / 1e6, os.getloadavg()[0]
-        print(f"{rows:,} rows × {len(HEADERS)} columns, {size:.1f} MB; load {load:.1f}")
-        database = await Database.open(settings(data_dir))
-        features = Features(database, registry=PluginRegistry.discover(["plugins.import_excel", "plugins.dedupe"]))
-        peaks: dict[str, int] = {}
-        watching = asyncio.create_task(watch(peaks))
-        ratios = []
-        try:
-            for n in range(rounds):
-                plain, full = [await prepared(database, f"{name}{n}") for name in ("bare", "full")]
-                for name in ("import_excel", "dedupe"):
-                    await features.enable(full, name)
-                product = Product(database, features, full)
-                for field in ("phone", "email", "taxCode"):
-                    await product.ask(CRITERION, fields=[field])
-                await product.jobs()
-                await product.bring(half)
-                if beside_bare:
-                    await elsewhere(bare, data_dir, plain.slug, half)
-                for workspace in (plain, full):
-                    async with database.connection(workspace) as connection:
-                        await connection.execute("analyze customer")
-                bared = await elsewhere(bare, data_dir, plain.slug, whole) if beside_bare else None
-                begun = Spent.now(data_dir)
-                took, counts = await product.bring(whole)
-                worked = Spent.now(data_dir) - begun
-                shown = ", ".join(f"{k} {v:.1f} s" for k, v in took.items())
-                print(f"round {n + 1}: product {shown}; {counts}")
-                print(f"  processor time {worked}")
-                if bared is not None:
-                    alone, plainly = bared
-                    ratios.append(took["all"] / alone)
-                    print(f"  bare {alone:.1f} s, processor time {plainly}; ratio {ratios[-1]:.2f}")
-        finally:
-            watching.cancel()
-            await features.close()
-            await database.close()
-            shutil.rmtree(folder)
+    half = await elsewhere(make, folder / "half.xlsx", range(rows // 2), "cũ")
+    whole = await elsewhere(make, folder / "whole.xlsx", range(rows), "mới")
+    size, load = whole.stat().st_size / 1e6, os.getloadavg()[0]
+    print(f"{rows:,} rows × {len(HEADERS)} columns, {size:.1f} MB; load {load:.1f}")
+    database = await Database.open(settings(data_dir))
+    features = Features(database, registry=PluginRegistry.discover(["plugins.import_excel", "plugins.dedupe"]))
+    peaks: dict[str, int] = {}
+    watching = asyncio.create_task(watch(peaks))
+    ratios = []
+    try:
+        for n in range(rounds):
+            plain, full = [await prepared(database, f"{name}{n}") for name in ("bare", "full")]
+            for name in ("import_excel", "dedupe"):
+                await features.enable(full, name)
+            product = Product(database, features, full)
+            for field in ("phone", "email", "taxCode"):
+                await product.ask(CRITERION, fields=[field])
+            await product.jobs()
+            await product.bring(half)
+            if beside_bare:
+                await elsewhere(bare, data_dir, plain.slug, half)
+            for workspace in (plain, full):
+                async with database.connection(workspace) as connection:
+                    await connection.execute("analyze customer")
+            bared = await elsewhere(bare, data_dir, plain.slug, whole) if beside_bare else None
+            begun = Spent.now(data_dir)
+            took, counts = await product.bring(whole)
+            worked = Spent.now(data_dir) - begun
+            shown = ", ".join(f"{k} {v:.1f} s" for k, v in took.items())
+            print(f"round {n + 1}: product {shown}; {counts}")
+            print(f"  processor time {worked}")
+            if bared is not None:
+                alone, plainly = bared
+                ratios.append(took["all"] / alone)
+                print(f"  bare {alone:.1f} s, processor time {plainly}; ratio {ratios[-1]:.2f}")
+    finally:
+        watching.cancel()
+        await features.close()
+        await database.close()
+        shutil.rmtree(folder)
     server = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if ratios:
         print(f"median ratio {sorted(ratios)[len(ratios) // 2]:.2f}")
