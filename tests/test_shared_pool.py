@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -188,6 +188,34 @@ async def test_whom_a_pool_does_not_let_in_learns_nothing_of_its_customers(desk:
     assert (await desk.do(query, id=kho))["members"]["totalCount"] == 0
 
 
+@asynccontextmanager
+async def halted(desk: Desk, write: Callable[[Desk], Coroutine[Any, Any, Any]]) -> AsyncIterator[asyncio.Task[Any]]:
+    """Writes, but commits only after the block, and after somebody else waits or is done: what the task yields."""
+    written, go_on = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def begin() -> AsyncIterator[Any]:
+        async with desk.database.transaction(desk.workspace) as connection:
+            yield connection
+            written.set()
+            await go_on.wait()
+
+    writing = asyncio.create_task(write(Desk(desk.database, desk.features, desk.workspace, mutator=Mutator(begin))))
+    await written.wait()
+    try:
+        yield writing
+    finally:
+        go_on.set()
+    await writing
+
+
+async def waits_or_ends(desk: Desk, task: asyncio.Task[Any]) -> None:
+    waiting = "select count(*) from pg_locks where not granted and locktype = 'transactionid'"
+    async with asyncio.timeout(20):
+        while not task.done() and not await desk.fetch(waiting):
+            await asyncio.sleep(0.02)
+
+
 @pytest.mark.parametrize("way", ["claim", "rule"])
 async def test_nobody_is_let_in_by_a_pool_that_opens_while_a_customer_leaves_it(desk: Desk, way: str) -> None:
     an, binh, source = await seller(desk), await seller(desk, "binh"), str(uuid4())
@@ -195,30 +223,35 @@ async def test_nobody_is_let_in_by_a_pool_that_opens_while_a_customer_leaves_it(
     other, id_ = await pool(desk), await desk.customer("Lan", source=source)
     await add(desk, other, id_)
     assert await pools_of(desk, id_) == {kho, other}
-    written, go_on = asyncio.Event(), asyncio.Event()
 
-    @asynccontextmanager
-    async def slowly() -> AsyncIterator[Any]:
-        async with desk.database.transaction(desk.workspace) as connection:
-            yield connection
-            written.set()
-            await go_on.wait()
+    async def leave(slow: Desk) -> None:
+        await (claim(slow, other, id_, an) if way == "claim" else slow.update("Customer", id_, source="x"))
 
-    slow = Desk(desk.database, desk.features, desk.workspace, mutator=Mutator(slowly))
-    leave = claim(slow, other, id_, an) if way == "claim" else slow.update("Customer", id_, source="x")
-    leaving = asyncio.create_task(leave)
-    await written.wait()
-    opening = asyncio.create_task(desk.update("Pool", kho, openToAll=True))
-    async with asyncio.timeout(20):
-        while not await desk.fetch("select count(*) from pg_locks where not granted and locktype = 'transactionid'"):
-            await asyncio.sleep(0.02)
-    go_on.set()
-    await asyncio.gather(leaving, opening)
+    async with halted(desk, leave):
+        opening = asyncio.create_task(desk.update("Pool", kho, openToAll=True))
+        await waits_or_ends(desk, opening)
+    await opening
     if way == "rule":
         await remove(desk, other, id_)
     assert await pools_of(desk, id_) == set()
     assert await viewers(desk, id_) == []
     assert not await sees(desk, binh, id_)
+
+
+@pytest.mark.parametrize("comes", [True, False])
+async def test_who_is_let_in_is_so_by_all_pools_of_the_customer_though_two_change_at_once(
+    desk: Desk, comes: bool
+) -> None:
+    binh, id_ = await seller(desk, "binh"), await desk.customer("Lan")
+    one, two = await pool(desk), await pool(desk)
+    for kho in (two,) if comes else (one, two):
+        await add(desk, kho, id_)
+    async with halted(desk, lambda slow: add(slow, one, id_) if comes else remove(slow, one, id_)):
+        closing = asyncio.create_task(desk.update("Pool", two, openToAll=False))
+        await waits_or_ends(desk, closing)
+    await closing
+    assert await pools_of(desk, id_) == ({one, two} if comes else {two})
+    assert await sees(desk, binh, id_) is comes
 
 
 async def test_leaving_a_pool_takes_away_only_what_that_pool_gave(desk: Desk) -> None:

@@ -56,10 +56,16 @@ def batches(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
     return (ids[start : start + BATCH] for start in range(0, len(ids), BATCH))
 
 
-async def let_in(changes: ChangeSet, customers: Sequence[UUID]) -> None:
-    """Make the viewers of customers those whom the pools they are in are open to."""
+async def let_in(changes: ChangeSet, customers: Sequence[UUID], *, opened: bool = False) -> None:
+    """Make the viewers of customers those whom the pools they are in are open to.
+
+    Where a pool was `opened`, or closed, nobody else moves its customers meanwhile, whichever pool they come from: both
+    would go by what the other one changes.
+    """
     own = writing(changes)
+    lock = f"select from customer where id = any($1::uuid[]) order by id for {'update' if opened else 'share'}"
     for part in batches(sorted(set(customers))):
+        await changes.connection.execute(lock, list(part))
         rows = await changes.connection.fetch(_DIFFERENCE, list(part), SOURCE, _NOBODY)
         if gone := [row["superfluous"] for row in rows if row["superfluous"]]:
             await own.delete("CustomerViewer", Target(ids=tuple(gone)))

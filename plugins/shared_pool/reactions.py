@@ -18,6 +18,7 @@ _LOCK = (
     "select pg_advisory_xact_lock(k) from "
     "(select hashtextextended('shared_pool ' || id, 0) as k from unnest($1::uuid[]) id order by 1) x"
 )
+_POOLS = "select from pool where id = any($1::uuid[]) order by id for update"
 _CUSTOMERS = "select customer_id from pool_member where pool_id = any($1::uuid[]) order by customer_id"
 
 
@@ -50,7 +51,9 @@ async def _pools(batch: Batch, changes: ChangeSet) -> None:
 
 async def _reopen(changes: ChangeSet, pools: list[UUID]) -> None:
     """Let in, or no longer, those to whom pools are open by now."""
-    await let_in(changes, [row["customer_id"] for row in await changes.connection.fetch(_CUSTOMERS, pools)])
+    await changes.connection.execute(_POOLS, pools)
+    customers = [row["customer_id"] for row in await changes.connection.fetch(_CUSTOMERS, pools)]
+    await let_in(changes, customers, opened=True)
 
 
 async def _follow(batch: Batch, changes: ChangeSet, settings: Settings) -> None:
