@@ -354,17 +354,14 @@ async def test_those_who_bring_a_customer_in_together_wait_for_each_other_but_no
     some, many = [await pool(desk, rule={"opportunities": {"count": {"gte": n}}}) for n in (1, 8)]
     clears = await pool(desk, rule={"opportunities": {"count": {"gte": 3}}}, ownerOnEntry="CLEAR")
     id_ = await desk.customer("Lan", ownerId=str((await seller(desk)).user_id))
-    log = "select deadlocks from pg_stat_database where datname = current_database()"
-    before = await desk.fetch(log)
     create = "mutation($i: OpportunityCreateInput!) { opportunityCreate(input: $i) { userErrors { code } } }"
-    made = await asyncio.gather(*(desk.do(create, i={"customerId": id_, "name": f"n{i}"}) for i in range(8)))
+    async with asyncio.timeout(10):  # a circle is broken after a second, and there was one after the other
+        made = await asyncio.gather(*(desk.do(create, i={"customerId": id_, "name": f"n{i}"}) for i in range(8)))
     assert all(m["userErrors"] == [] for m in made)
     assert await pools_of(desk, id_) >= {some, many}
     await JobRunner(desk.database, desk.features, desk.workspace).run_all()
     assert await pools_of(desk, id_) >= {some, many, clears}
     assert (await desk.rows("Customer"))[UUID(id_)]["ownerId"] is None
-    await desk.fetch("select pg_stat_force_next_flush()")
-    assert await desk.fetch(log) == before
 
 
 async def test_others_are_released_on_exit_but_not_those_added_by_hand(desk: Desk) -> None:
