@@ -66,10 +66,13 @@ def key_sql(declared: Field, sql: str, country: str) -> str:
 
 
 async def of_rows(changes: ChangeSet, import_id: UUID, first: int, last: int) -> Matches:
-    """The matches of a range of rows: (goal, earlier row of the file or None, customer or None) by row."""
+    """The matches of a range of rows: (goal, earlier row of the file or None, customer or None) by row.
+
+    Customers that have a row's code are left out: whoever writes it looks for them as they are by then.
+    """
     rows = await changes.connection.fetch(
         "select row_no, field, first_row, customer_id from import_match "
-        "where import_id = $1 and row_no between $2 and $3",
+        "where import_id = $1 and row_no between $2 and $3 and (field <> 'code' or first_row is not null)",
         import_id,
         first,
         last,

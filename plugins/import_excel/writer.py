@@ -104,7 +104,7 @@ class Writer:
         for line in lines:
             if line.row in refused:
                 line.faults.append(refused[line.row])
-        existing = await self._meet(changes, lines)
+        await self._meet(changes, lines)
         given = self._own(changes, lines, position)
         await self._referrers(changes, lines)
         new = [n for n in lines if n.id is None and not n.faults]
@@ -114,7 +114,7 @@ class Writer:
         new = [n for n in new if not n.faults]
         old = [n for n in lines if n.id is not None and not n.faults]
         created = await self._create(changes, new)
-        seen = await self._update(changes, old, existing)
+        seen = await self._update(changes, old)
         self._told(changes, lines)
         whole = [n for n in created + old if not n.faults]
         changed: set[UUID | None] = {i for i, row in seen.items() if row.changed}
@@ -131,8 +131,8 @@ class Writer:
         kept = sum(not n.faults for n in given)
         return Outcome(counts, [f for n in lines for f in n.faults], len(given), kept)
 
-    async def _meet(self, changes: ChangeSet, lines: Sequence[Line]) -> dict[UUID, UUID | None]:
-        """Find the customers that rows mean; returns the owner of each."""
+    async def _meet(self, changes: ChangeSet, lines: Sequence[Line]) -> None:
+        """Find the customers that rows mean."""
         plan, locale = self.reader.plan, self.reader.locale
         found = await matches.of_rows(changes, self.import_id, lines[0].row, lines[-1].row)
         codes = await self._codes(changes, lines)
@@ -146,7 +146,7 @@ class Writer:
                     line.faults.append(
                         fault(locale, line.row, "TWICE_IN_FILE", index, goal, value, first=first, value=value)
                     )
-                elif customer is not None and goal != "code":
+                elif customer is not None:
                     met.setdefault(customer, goal)
                     if plan.overwrites and goal == plan.key:
                         line.id = customer
@@ -157,9 +157,6 @@ class Writer:
             others = {c: g for c, g in met.items() if c != line.id}
             if others and not line.faults:
                 self._exists(line, others)
-        ids = [n.id for n in lines if n.id is not None]
-        rows = await changes.connection.fetch("select id, owner_id from customer where id = any($1::uuid[])", ids)
-        return {r["id"]: r["owner_id"] for r in rows}
 
     async def _codes(self, changes: ChangeSet, lines: Sequence[Line]) -> dict[str, UUID]:
         """The customers that have the codes of rows by now, others' work of this moment included."""
@@ -250,18 +247,21 @@ class Writer:
         done = set(await changes.create(CUSTOMER, rows, lambda i: (PATH, lines[i].row)))
         return [n for n in lines if n.id in done]
 
-    async def _update(
-        self, changes: ChangeSet, lines: Sequence[Line], owners: Mapping[UUID, UUID | None]
-    ) -> dict[UUID, Row]:
+    async def _owners(self, changes: ChangeSet, lines: Sequence[Line]) -> dict[UUID, str]:
+        """The owners, empty for nobody, that customers have whose rows name one."""
+        ids = [n.id for n in lines if "ownerId" in n.values]
+        if not ids:
+            return {}
+        rows = await changes.connection.fetch("select id, owner_id from customer where id = any($1::uuid[])", ids)
+        return {r["id"]: str(r["owner_id"] or "") for r in rows}
+
+    async def _update(self, changes: ChangeSet, lines: Sequence[Line]) -> dict[UUID, Row]:
         """Change customers that exist; those whose owner changes need the permission to transfer them."""
         seen: dict[UUID, Row] = {}
         by_id = {n.id: n for n in lines if n.id is not None}
         record = changes.policy.catalog[CUSTOMER]
-        moves = {
-            i
-            for i, n in by_id.items()
-            if "ownerId" in n.values and str(owners.get(i) or "") != (n.values["ownerId"] or "")
-        }
+        owners = await self._owners(changes, lines)
+        moves = {i for i, owner in owners.items() if owner != (by_id[i].values["ownerId"] or "")}
 
         def values(row: Row) -> Mapping[str, Any]:
             line = by_id[row.id]  # type: ignore[index]
