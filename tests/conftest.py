@@ -9,6 +9,7 @@ import argon2
 import pytest
 
 from core import passwords, switch
+from core.collector import relax
 from core.context import Workspace
 from core.database import Database
 from core.settings import Settings
@@ -36,6 +37,12 @@ def _quick() -> Iterator[None]:
         patch.setattr(passwords, "_DUMMY", hasher.hash("a password that nobody has"))
         patch.setattr(switch, "GRACE", 0.05)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _relaxed() -> None:
+    """Look for garbage as seldom as the commands do: each composition is a few hundred thousand objects."""
+    relax()
 
 
 @pytest.fixture(scope="session")
