@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -265,8 +266,14 @@ async def test_no_connection_is_held_while_a_password_is_looked_at(desk: Desk, m
 
 
 async def test_so_many_may_wait_for_their_password_to_be_looked_at(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "QUEUE", 3)
-    answers = await asyncio.gather(*(desk.ask(LOGIN, login=f"user{n}", password="x" * 9) for n in range(12)))
+    def slow(kept: str | None, password: str) -> bool:
+        time.sleep(0.2)
+        return False
+
+    with monkeypatch.context() as changed:
+        changed.setattr(passwords, "QUEUE", 3)
+        changed.setattr(passwords, "_verify", slow)
+        answers = await asyncio.gather(*(desk.ask(LOGIN, login=f"user{n}", password="x" * 9) for n in range(12)))
     refused = [a["errors"][0]["extensions"]["code"] for a in answers if "errors" in a]
     assert refused
     assert set(refused) == {"RATE_LIMITED"}
