@@ -82,6 +82,7 @@ async def _member(ask: Ask, id_: UUID) -> dict[str, Any]:
     table, where = conditions.source(ask.policy.scope("Customer"), "c")
     where.append(f"c.id = {conditions.operand(constant(id_), 'uuid')}")
     statement = (
+        # crm: allow P802 that the tier is there is all that is told of it
         "select json_build_object('tier', m.tier_id, 'pinned', coalesce(m.pinned, false)) "
         f"from {table} left join (tier_member m join tier t on t.id = m.tier_id and t.deleted_at is null) "
         f"on m.customer_id = c.id where {' and '.join(where)}"

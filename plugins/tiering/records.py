@@ -136,6 +136,7 @@ TIER_MEMBER = RecordType(
 def _of_member(column: str) -> Callable[[str], str]:
     """A column of the customer's membership, as long as its tier is there."""
     return lambda alias: (
+        # crm: allow P802 that the tier is there is all that is told of it
         f"select m.{column} from tier_member m join tier t on t.id = m.tier_id and t.deleted_at is null "
         f"where m.customer_id = {alias}.id"
     )
