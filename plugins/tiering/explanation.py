@@ -81,10 +81,10 @@ async def _member(ask: Ask, id_: UUID) -> dict[str, Any]:
     conditions = Conditions(ask.policy)
     table, where = conditions.source(ask.policy.scope("Customer"), "c")
     where.append(f"c.id = {conditions.operand(constant(id_), 'uuid')}")
+    tier, there = conditions.source(ask.policy.scope("Tier"), "t")
     statement = (
-        # crm: allow P802 that the tier is there is all that is told of it
         "select json_build_object('tier', m.tier_id, 'pinned', coalesce(m.pinned, false)) "
-        f"from {table} left join (tier_member m join tier t on t.id = m.tier_id and t.deleted_at is null) "
+        f"from {table} left join (tier_member m join {tier} on {' and '.join(['t.id = m.tier_id', *there])}) "
         f"on m.customer_id = c.id where {' and '.join(where)}"
     )
     found = await ask.fetch(statement, conditions.values(ask.context))
