@@ -101,8 +101,7 @@ class Policy:
 
         An index finds the first rows of a reason, and none those of several that lead to other tables.
         """
-        found = alternatives(scope.predicate)
-        return [replace(scope, predicate=part) for part in found] if len(found) <= MOST_PARTS else [scope]
+        return [replace(scope, predicate=part) for part in alternatives(scope.predicate, MOST_PARTS)]
 
     def access(self, record: str, name: str) -> Access:
         """What the actor may do with a field. Required fields are shown with their row."""

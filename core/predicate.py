@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 from typing import Any
 
 from core.context import RequestContext
@@ -176,14 +177,19 @@ def any_of(*parts: Predicate) -> Predicate:
     return rest[0] if len(rest) == 1 else Or(rest) if rest else FALSE
 
 
-def alternatives(predicate: Predicate) -> list[Predicate]:
-    """Predicates of which one at least holds wherever the given one does: its reasons, each by itself."""
+def alternatives(predicate: Predicate, most: int) -> list[Predicate]:
+    """Predicates of which one at least holds wherever the given one does: its reasons, each by itself.
+
+    What has more than `most` of them stays as it is.
+    """
+    found: list[Predicate] = [predicate]
     match predicate:
         case Or(parts):
-            return [found for part in parts for found in alternatives(part)]
+            found = [each for part in parts for each in alternatives(part, most)]
         case And(parts):
-            return [all_of(*combined) for combined in product(*map(alternatives, parts))]
+            reasons = [alternatives(part, most) for part in parts]
+            if prod(map(len, reasons)) <= most:
+                found = [all_of(*combined) for combined in product(*reasons)]
         case Linked(part=part):
-            return [replace(predicate, part=found) for found in alternatives(part)]
-        case _:
-            return [predicate]
+            found = [replace(predicate, part=each) for each in alternatives(part, most)]
+    return found if len(found) <= most else [predicate]
