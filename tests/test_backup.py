@@ -200,7 +200,7 @@ async def test_what_is_no_sound_backup_is_refused_and_leaves_nothing(database: D
             await restore(database, desk.features.registry, io.BytesIO(bad), "bad")
         assert "\n" not in caught.value.message, number
         assert "example.vn" not in caught.value.message
-        assert caught.value.message.startswith(("the backup ", "this is not a backup")), caught.value.message
+        assert caught.value.message.startswith(("the backup", "this is not a backup")), caught.value.message
     assert await left(database) == before
 
 
