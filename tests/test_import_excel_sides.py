@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from core.actors import find_actor
 from core.context import Workspace
 from core.database import Database
 from core.seed import seed
-from tests.importing import book, importing
+from tests.importing import PREVIEW, book, importing
 from tests.test_import_excel import exported, tally, user
 
 TRANSFER = """mutation($id: ID!, $to: ID!, $keep: Boolean!) { customersTransfer(input: {target: {ids: [$id]},
@@ -58,3 +59,30 @@ async def test_off_on_and_purge_leave_customers_untouched(
         await desk.features.purge(workspace, "import_excel")
         assert set(await desk.fetch(tables)) == before
         assert await desk.fetch("select count(*) from customer") == 1
+
+
+async def test_a_file_over_the_limit_is_refused_in_a_sentence(
+    database: Database, workspace: Workspace, tmp_path: Path
+) -> None:
+    async with importing(database, workspace, worker=False) as desk:
+        await desk.features.enable(workspace, "import_excel", {"max_megabytes": 1})
+        large = tmp_path / "large.csv"
+        large.write_text("Tên\n" + "Khách hàng\n" * 100_000)
+        made = await desk.upload(large)
+        (error,) = made["userErrors"]
+        assert error["code"] == "UNREADABLE_FILE"
+        assert error["params"] == {"kind": "too_large", "reason": "file_too_large", "limit": 1}
+        assert "1" in error["message"]
+        assert made["import"] is None
+
+
+async def test_who_gets_the_rows_may_be_held_by_others_meanwhile(
+    database: Database, workspace: Workspace, tmp_path: Path
+) -> None:
+    async with importing(database, workspace, worker=False) as desk:
+        owner = await user(desk, "an")
+        made = await desk.upload(book(tmp_path / "f.xlsx", [["Tên"], ["Khách"]]))
+        async with database.transaction(workspace) as other:
+            await other.execute("select from app_user where id = $1 for share", UUID(owner))
+            asked = desk.do(PREVIEW, input={"id": made["import"]["id"], "ownerIds": [owner]})
+            assert (await asyncio.wait_for(asked, 5))["userErrors"] == []

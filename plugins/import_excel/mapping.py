@@ -113,6 +113,7 @@ async def _check_links(call: Call, plan: plans.Plan) -> None:
             continue
         found = [uuid_or_none(i) for i in ids]
         known = [i for i in found if i is not None]
-        there = await call.changes.reached(name, Target(ids=tuple(known), path=("input", path)), "read")
+        target = Target(ids=tuple(known), path=("input", path))
+        there = await call.changes.reached(name, target, "read", shared=True)
         if len(there) < len(set(ids)):
             raise refused(call, ("input", path), "NO_SUCH_ID")

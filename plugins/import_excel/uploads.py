@@ -14,17 +14,14 @@ from core import (
     ObjectType,
     Payload,
     Records,
-    Refused,
     Upload,
-    UserError,
     files_of,
     new_id,
-    text,
 )
 from plugins.import_excel import staging
-from plugins.import_excel.faults import PACKAGE
 from plugins.import_excel.imports import ID, IMPORT, own, refused
 from plugins.import_excel.reading.limits import MEGABYTE
+from plugins.import_excel.reading.problem import Unreadable
 from plugins.import_excel.settings import Settings
 from plugins.import_excel.targets import CUSTOMER
 
@@ -35,11 +32,9 @@ SETUP = Member("setup", "ImportSetup", "The file as it was understood.")
 async def upload(call: Call, settings: Settings) -> Payload:
     """Keep a file, read it, stage its rows and say what its columns are likely meant for."""
     given: Upload = call.input["file"]
-    locale = call.context.locale
     if given.size > settings.max_megabytes * MEGABYTE:
-        message = text("unreadable_file_too_large", locale, PACKAGE, limit=settings.max_megabytes)
-        params = {"kind": "too_large", "reason": "file_too_large", "limit": settings.max_megabytes}
-        raise Refused([UserError(("input", "file"), "UNREADABLE_FILE", message, params)])
+        problem = Unreadable("too_large", "file_too_large", limit=settings.max_megabytes)
+        raise staging.refused(problem, call.context.locale)
     connection = call.changes.connection
     import_id = new_id()
     await connection.execute("set local statement_timeout = 0")
