@@ -168,8 +168,7 @@ class Sight:
                 conditions.append(r.sql(self._where, alias))
             columns = [(IDENTITY, f"{alias}.id"), (_WATCHER, "who.n")]
             for part in self._parts:
-                inner = r.columns(self.record, alias, part.under(), ("rows", part.key))
-                columns.append((part.key, json_object(inner)))
+                columns.append((part.key, r.object(self.record, alias, part.under(), ("rows", part.key))))
             found = f"select {json_object(columns)} as j from {table} where {' and '.join(conditions)}"
             found = f"{self._now.rows} cross join lateral ({found}) x"
             return f"(select coalesce(json_agg(x.j), '[]'::json) from {found})"

@@ -15,7 +15,7 @@ from core.records import Field, Kind, ToOne
 from core.schema.order import order_name
 from core.schema.page import Link, _Page, clause, matching
 from core.schema.select import Selection
-from core.sql import json_object, literal, quote
+from core.sql import literal, quote
 
 if TYPE_CHECKING:
     from core.schema.compile import Reader
@@ -259,7 +259,7 @@ def _first_of_groups(page: _Page, key: str, shown: list[tuple[Selection, tuple[s
     whole, _ = page.reader.source(page.reader.policy.internal(page.record.name), row)
     values, lists = [], []
     for i, (part, here) in enumerate(shown):
-        values.append(f"{json_object(page.reader.columns(page.record, row, part.under(), here))} as v{i}")
+        values.append(f"{page.reader.object(page.record, row, part.under(), here)} as v{i}")
         lists.append(f"coalesce(json_agg(v{i} order by n) filter (where n <= {page.size}), '[]'::json) as v{i}")
     first = (
         f"select w.k0, w.total, w.g, w.n, {', '.join(values)} from ({numbered}) w join {whole} on {row}.id = w.id "

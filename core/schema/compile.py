@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from core.schema.aggregate import aggregate, grouped
 from core.schema.page import connection
 from core.schema.select import Selection
 from core.schema.where import uuid_or_none
-from core.sql import Columns, Statement, json_object, literal
+from core.sql import Columns, Statement, json_object, literal, select_list
 
 #: The key under which `many` tells which record is which; no response key can be it.
 IDENTITY = "$id"
@@ -75,8 +75,8 @@ class Reader(Conditions):
         table, conditions = self.source(self.policy.scope(record.name, deleted=deleted), alias)
         wanted = self.operand(ids, "uuid[]")
         conditions.insert(0, f"{alias}.id = any({wanted})")
-        columns = [(IDENTITY, f"{alias}.id"), *self.columns(record, alias, selection.under(), path)]
-        rows = f"select {json_object(columns)} as j from {table} where {' and '.join(conditions)}"
+        asked = self.object(record, alias, selection.under(), path, first=[(IDENTITY, f"{alias}.id")])
+        rows = f"select {asked} as j from {table} where {' and '.join(conditions)}"
         return f"(select coalesce(json_agg(x.j), '[]'::json) from ({rows}) x)"
 
     def node(self, selection: Selection, path: tuple[str, ...], id_: str) -> str:
@@ -108,19 +108,50 @@ class Reader(Conditions):
         alias = self.alias()
         table, conditions = self.source(self.policy.scope(record.name, deleted=deleted), alias)
         conditions.insert(0, by(alias))
-        columns = self.columns(record, alias, selection.under(type_), path)
-        return json_object(columns, f" from {table} where {' and '.join(conditions)}")
+        return self.object(record, alias, selection.under(type_), path, (table, conditions))
 
-    def columns(self, record: Record, alias: str, selections: list[Selection], path: tuple[str, ...]) -> Columns:
-        """What is asked of a row, each value under its response key."""
-        return [(s.key, self._column(record, alias, s, (*path, s.key))) for s in selections]
+    def columns(
+        self, record: Record, alias: str, selections: list[Selection], path: tuple[str, ...], added: str = ""
+    ) -> Columns:
+        """What is asked of a row, each value under its response key; added fields are read from `added`, if given."""
+        return [(s.key, self._column(record, alias, s, (*path, s.key), added or alias)) for s in selections]
 
-    def _column(self, record: Record, alias: str, selection: Selection, path: tuple[str, ...]) -> str:
+    def object(
+        self,
+        record: Record,
+        alias: str,
+        selections: list[Selection],
+        path: tuple[str, ...],
+        row: tuple[str, list[str]] | None = None,
+        *,
+        first: Sequence[tuple[str, str]] = (),
+    ) -> str:
+        """What is asked of a row as a JSON object, after `first`: of one at hand or of `row` (its FROM and conditions).
+
+        Each reading of a field from the JSON of a row's added fields begins with decompressing all of it. Where there
+        are several, it is decompressed before, once (PostgreSQL hands on unchanged what nothing is added to).
+        """
+        added, tables = "", [row[0]] if row else []
+        if several_added(record, selections):
+            added = self.alias()
+            tables.append(f"lateral (select {alias}.custom || '{{}}' as custom offset 0) {added}")
+        rows = f" from {', '.join(tables)}" if tables else ""
+        if row:
+            rows += f" where {' and '.join(row[1])}"
+        return json_object([*first, *self.columns(record, alias, selections, path, added)], rows)
+
+    def listed(self, record: Record, alias: str, selections: list[Selection], path: tuple[str, ...]) -> tuple[str, str]:
+        """What is asked of rows, in the cheapest form: a select list, and what of its row `r` is the JSON."""
+        if several_added(record, selections):
+            return f"{self.object(record, alias, selections, path)} as j", "r.j"
+        return select_list(self.columns(record, alias, selections, path)), "r"
+
+    def _column(self, record: Record, alias: str, selection: Selection, path: tuple[str, ...], added: str) -> str:
         name = selection.name
         if name == "__typename":
             return f"{literal(record.name)}::text"
         if field := record.fields.get(name):
-            return self.value(record, field, alias)
+            return self.value(record, field, added if field.custom else alias)
         if to_one := record.to_one.get(name):
             return self.to_one(record, to_one, alias, selection, path)
         if to_many := record.to_many.get(name):
@@ -150,8 +181,7 @@ class Reader(Conditions):
         inner = self.alias()
         table, conditions = self.source(self.policy.scope(relation.target), inner)
         conditions.insert(0, f"{inner}.id = {column or relation.sql(alias)}")
-        columns = self.columns(target, inner, selection.under(), path)
-        return json_object(columns, f" from {table} where {' and '.join(conditions)}")
+        return self.object(target, inner, selection.under(), path, (table, conditions))
 
     def _to_many(
         self,
@@ -175,6 +205,11 @@ class Reader(Conditions):
         relation = record.to_many[name]
         scope = self.policy.scope(relation.target, reached=relation.route)
         return self.exists(scope, self.link(relation, alias), TRUE, "count(*)")
+
+
+def several_added(record: Record, selections: list[Selection]) -> bool:
+    """Whether more than one added field of a row is asked for."""
+    return sum(s.name in record.fields and bool(record.fields[s.name].custom) for s in selections) > 1
 
 
 def root_of(catalog: Catalog, selection: Selection) -> Callable[[Reader], str] | None:

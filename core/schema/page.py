@@ -15,7 +15,7 @@ from core.records import Kind
 from core.schema.order import Key, beyond, cursor_sql, keys_of
 from core.schema.select import Selection
 from core.schema.where import condition
-from core.sql import Columns, json_object, literal, select_list
+from core.sql import Columns, json_object, literal
 
 if TYPE_CHECKING:
     from core.schema.compile import Reader
@@ -182,9 +182,9 @@ class _Page:
     def nodes(self, part: Selection, path: tuple[str, ...]) -> str:
         """The records alone, straight from an ordered sub-select: the cheapest form."""
         table, conditions = self.firsts()
-        columns = self.reader.columns(self.record, self.alias, part.under(), path)
+        asked, row = self.reader.listed(self.record, self.alias, part.under(), path)
         return (
-            f"(select coalesce(json_agg(r), '[]'::json) from (select {select_list(columns)} from {table}"
+            f"(select coalesce(json_agg({row}), '[]'::json) from (select {asked} from {table}"
             f"{clause(conditions)} order by {self.order()} limit {self.size}) r)"
         )
 
@@ -204,8 +204,7 @@ class _Page:
         return f"p.v{len(self.taken) - 1}"
 
     def row(self, part: Selection, path: tuple[str, ...]) -> str:
-        columns = self.reader.columns(self.record, self.alias, part.under(), path)
-        return self.take(json_object(columns))
+        return self.take(self.reader.object(self.record, self.alias, part.under(), path))
 
     def cursor(self) -> str:
         return cursor_sql(self.keys)
@@ -216,8 +215,7 @@ class _Page:
             if member.name == "cursor":
                 value = self.cursor()
             elif member.name == "node":
-                inner = self.reader.columns(self.record, self.alias, member.under(), (*path, member.key))
-                value = json_object(inner)
+                value = self.reader.object(self.record, self.alias, member.under(), (*path, member.key))
             else:
                 value = f"{literal(part.type.name)}::text"
             columns.append((member.key, value))
