@@ -87,7 +87,7 @@ def bodies(question: Question, facts: Facts, server: str) -> list[bytes]:
 async def gather(data: Path) -> tuple[str, str, list[Facts]]:
     """The address of the base, the workspace's schema, and the facts of each kind of actor."""
     accounts = json.loads((data / "demo.json").read_text())["accounts"]
-    database = await Database.open(Settings.load(data_dir=data))
+    database = await Database.open(Settings.load(data_dir=data, statement_timeout_ms=600_000))
     try:
         workspace = await Workspaces(database).get("default")
         async with database.connection(workspace) as c:
