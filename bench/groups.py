@@ -1,6 +1,6 @@
 """Lists filtered by groups against the statements a careful hand would write for them, in one run.
 
-    python -m bench.groups [--rows N] [--data FOLDER] [--repeat N]
+    python -m bench.groups [--rows N] [--data FOLDER] [--repeat N] [--questions 'NAME; NAME']
 
 Every customer is in two or three of fifty groups on average, some in none, some in many; groups are of very different
 sizes. Each question is asked with other groups each time, by the API in process and as SQL, in turns; both return JSON
@@ -15,6 +15,7 @@ import asyncio
 import random
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,7 +133,7 @@ async def compare(opened: Base, question: Question, groups: list[str], repeat: i
     return middles[0] / middles[1], tails[0] / tails[1]
 
 
-async def run(rows: int, data: Path | None, repeat: int) -> None:
+async def run(rows: int, data: Path | None, repeat: int, questions: Sequence[Question]) -> None:
     async with base("groups", data) as opened:
         if opened.fresh:
             await opened.fill(rows, GROUPS, MEMBERS)
@@ -142,7 +143,7 @@ async def run(rows: int, data: Path | None, repeat: int) -> None:
         )
         print(f"{customers:,} customers, {members:,} memberships")
         groups = [str(r[0]) for r in await pool.fetch("select id from customer_group order by created_at")]
-        ratios = [await compare(opened, question, groups, repeat) for question in QUESTIONS]
+        ratios = [await compare(opened, question, groups, repeat) for question in questions]
         for name, which in (("median", statistics.median), ("worst", max)):
             middle, tail = (which(r[i] for r in ratios) for i in (0, 1))
             print(f"all questions: {name} of the ratios {middle:.2f} at the median, {tail:.2f} at the 95th percentile")
@@ -153,8 +154,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--data", type=Path, help="a folder to keep what was loaded in, for the next run")
     parser.add_argument("--repeat", type=int, default=100)
+    parser.add_argument("--questions", default="; ".join(q.name for q in QUESTIONS), help="the names of some")
     given = parser.parse_args()
-    asyncio.run(run(given.rows, given.data, given.repeat))
+    chosen = [q for q in QUESTIONS if q.name in given.questions.split("; ")]
+    asyncio.run(run(given.rows, given.data, given.repeat, chosen))
 
 
 if __name__ == "__main__":

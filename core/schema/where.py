@@ -12,6 +12,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from asyncpg.pgproto import pgproto
+
 from core.arguments import Argument
 from core.catalog import Record
 from core.errors import BadInput, LimitExceeded
@@ -173,10 +175,9 @@ def scalar(argument: Argument, field: Field) -> Operand:
 
 
 def _uuid(value: Any) -> UUID:
-    try:
-        return UUID(str(value))
-    except ValueError:
-        raise BadInput("an id in a condition is not a UUID") from None
+    if (found := uuid_or_none(value)) is None:
+        raise BadInput("an id in a condition is not a UUID")
+    return found
 
 
 def _number(value: Decimal) -> Decimal:
@@ -196,6 +197,8 @@ _READERS: Mapping[Kind, Callable[[Any], Any]] = {Kind.ID: _uuid, Kind.DECIMAL: _
 def uuid_or_none(value: Any) -> UUID | None:
     """An id as a UUID; None for text that cannot be the id of any record."""
     try:
-        return UUID(str(value))
+        # It is a `uuid.UUID`, read from text ten times as fast.
+        found: UUID = pgproto.UUID(str(value))
     except ValueError:
         return None
+    return found

@@ -69,9 +69,9 @@ def _matching(mode: str, given: GivenArgument, catalog: Catalog) -> Predicate:
         case "or":
             return Related(_MEMBERS, "some", listed)
         case "not":
-            return all_of(_given(ids), Not(every))
+            return all_of(_given(given.operand), Not(every))
         case "none":
-            return all_of(_given(ids), Related(_MEMBERS, "none", listed))
+            return all_of(_given(given.operand), Related(_MEMBERS, "none", listed))
     return FALSE
 
 
