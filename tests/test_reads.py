@@ -312,6 +312,35 @@ async def test_pages_hold_each_record_once_whatever_lets_it_in(data: Data, actor
         assert walked[::sign] == ids
 
 
+@pytest.mark.parametrize(
+    ("order", "index"),
+    [
+        ("[]", "customer_newest"),
+        ("[{field: CODE}]", "customer_by_code"),
+        ("[{field: CODE, direction: DESC}]", "customer_by_code"),
+        ("[{field: NAME}]", "customer_by_name"),
+        ("[{field: NAME, direction: DESC}]", "customer_by_name"),
+    ],
+)
+@pytest.mark.parametrize("size", ["first", "last"])
+async def test_usual_orders_are_read_from_an_index_and_not_sorted(
+    data: Data, order: str, index: str, size: str
+) -> None:
+    asked = f"customers({size}: 2, orderBy: {order})"
+    page = (await data.data("eve", f"{{ {asked} {{ edges {{ cursor }} }} }}"))["customers"]
+    way = "after" if size == "first" else "before"
+    text = f"query($c: String) {{ {asked[:-1]}, {way}: $c) {{ edges {{ cursor node {{ name }} }} }} }}"
+    await data.data("eve", text, {"c": page["edges"][-1 if size == "first" else 0]["cursor"]})
+    ((statement, values),) = data.statements
+    async with data.database.connection(data.workspace) as connection, connection.transaction():
+        # On so few rows anything is as quick.
+        await connection.execute("set local enable_seqscan = off; set local enable_sort = off")
+        plan = "\n".join([r[0] for r in await connection.fetch(f"explain (costs off) {statement}", *values)])
+    assert f"using {index} on customer" in plan, plan
+    assert "Index Cond: (ROW(" in plan, plan
+    assert "Sort Key" not in plan, plan
+
+
 def forged(*keys: Any) -> str:
     return base64.b64encode(json.dumps(keys).encode()).decode()
 
