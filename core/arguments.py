@@ -1,8 +1,8 @@
 """A GraphQL argument seen twice: its structure when a statement is planned, its scalar values when it runs.
 
-Which keys an input object has, which enum values and booleans stand in it and what is null decide the SQL text;
-`shape` names exactly that part of the variables, so that one plan serves all requests of equal shape. Every other
-scalar becomes a parameter.
+Which keys an input object has, which enum values and booleans stand in it, what is null and how many values a short
+list has decide the SQL text; `shape` names exactly that part of the variables, so that one plan serves all requests of
+equal shape. Every other scalar becomes a parameter.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from graphql import (
     value_from_ast,
 )
 
-from core.predicate import Operand, constant
+from core.predicate import FEW, Operand, constant, few
 
 Path = tuple[str | int, ...]
 
@@ -116,7 +116,7 @@ def given(value: Any, type_: GraphQLInputType, path: Path) -> Argument:
             return Argument(items=[given(v, inner, (*path, i)) for i, v in enumerate(values)])
     if isinstance(nullable, GraphQLEnumType):
         return Argument(_name(value), constant(_name(value)))
-    return Argument(value, Operand(_reader(path), ("variable", path)))
+    return Argument(value, Operand(_reader(path), ("variable", path), few(value)))
 
 
 def stored(value: Any, type_: GraphQLInputType) -> Argument:
@@ -146,6 +146,7 @@ def shape(value: Any, type_: GraphQLInputType) -> Any:
         inner: Any = get_nullable_type(nullable.of_type)
         if isinstance(inner, GraphQLInputObjectType | GraphQLEnumType):
             return tuple(shape(v, inner) for v in (value if isinstance(value, list) else [value]))
+        return min(len(value), FEW + 1)
     return True
 
 
@@ -161,7 +162,7 @@ def _name(value: Any) -> Any:
 def _scalars(nodes: Any, type_: Any) -> Operand:
     """A list literal, whose members may be variables."""
     parts = [(n.name.value, None) if isinstance(n, VariableNode) else (None, value_from_ast(n, type_)) for n in nodes]
-    return Operand(lambda v, _c: [v.get(name) if name is not None else value for name, value in parts])
+    return Operand(lambda v, _c: [v.get(name) if name is not None else value for name, value in parts], most=few(parts))
 
 
 def _reader(path: Path) -> Callable[[dict[str, Any], Any], Any]:

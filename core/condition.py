@@ -14,6 +14,7 @@ from core.folding import pattern
 from core.periods import bounds
 from core.policy import Policy, Scope
 from core.predicate import (
+    FEW,
     TRUE,
     Always,
     And,
@@ -33,8 +34,6 @@ from core.records import Field, Kind, ToMany, ToOne
 from core.sql import Parameters, quote
 
 _COMPARISONS = {"eq": "=", "ne": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
-#: How many ids of `RelatedAll` are looked for one by one, so that a planner begins with the rarest of them.
-SINGLY = 3
 _PATTERNS = {"contains": ("%", "%"), "startsWith": ("", "%"), "endsWith": ("%", "")}
 
 
@@ -183,7 +182,7 @@ class Conditions:
     def _all(self, predicate: RelatedAll, alias: str, *, joined: bool = True) -> str:
         """That all ids may be read, once; and one join for each of the first, which a unique index makes a plain one.
 
-        Where there are fewer the last stands for the others. Where there are more, all are counted of those who are
+        Where some are the same the last stands for the others. Where there are more, all are counted of those who are
         left; how many that lets through cannot be foreseen, and must not be taken for next to none. Who is wanted
         because he is not `joined` to all is looked at and counted: that is nearly everybody, and a page is soon full.
         """
@@ -194,13 +193,17 @@ class Conditions:
         number, key = f"cardinality({listed})", predicate.link.key
         scope, link = self._scope(relation.target, predicate.guarded, relation.route), self.link(relation, alias)
         parts = [f"{readable} = {number}"]
-        counted = f"{self.exists(scope, link, Compare(key, 'in', ids), 'count(*)')} = {number}"
+
+        def counted() -> str:
+            return f"{self.exists(scope, link, Compare(key, 'in', ids), 'count(*)')} = {number}"
+
         if not joined:
-            return f"({parts[0]} and {counted})"
-        for n in range(SINGLY):
+            return f"({parts[0]} and {counted()})"
+        for n in range(FEW if ids.most is None else max(1, ids.most)):
             one = Compare(key, "eq", ids.map(partial(_nth, n=n), f"at {n}"))
             parts.append(f"exists {self.exists(scope, link, one)}")
-        parts.append(f"case when {number} <= {SINGLY} or {counted} then true else false end")
+        if ids.most is None:
+            parts.append(f"case when {number} <= {FEW} or {counted()} then true else false end")
         return f"({' and '.join(parts)})"
 
     def _count(self, counted: str, operator: str, operand: Operand) -> str:

@@ -15,19 +15,31 @@ from core.context import RequestContext
 from core.records import Field, ToMany, ToOne
 from core.sql import Source
 
+#: Lists are told apart by their length up to this one, so that a planner may begin with the rarest of their values.
+FEW = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """Where a value comes from when the statement runs; `key` identifies equal operands."""
+    """Where a value comes from when the statement runs; `key` identifies equal operands.
+
+    `most` is how many values a list has at most, where a statement is planned for just so many: see `few`.
+    """
 
     source: Source
     key: Any = None
+    most: int | None = None
 
     def map(self, change: Callable[[Any], Any], name: str) -> Operand:
         """The operand with its value changed by a pure function, named so that equal ones still meet."""
         source = self.source
         key = None if self.key is None else (self.key, name)
-        return Operand(lambda v, c: change(source(v, c)), key)
+        return Operand(lambda v, c: change(source(v, c)), key, self.most)
+
+
+def few(values: Any) -> int | None:
+    """How many values a list has, where they are so few that a statement is planned for their number; else None."""
+    return len(values) if isinstance(values, list | tuple) and len(values) <= FEW else None
 
 
 def constant(value: Any) -> Operand:
@@ -37,7 +49,7 @@ def constant(value: Any) -> Operand:
         key: Any = ("constant", type(value), value)
     except TypeError:
         key = None
-    return Operand(lambda _v, _c: value, key)
+    return Operand(lambda _v, _c: value, key, few(value))
 
 
 def from_context(name: str, read: Callable[[RequestContext], Any]) -> Operand:

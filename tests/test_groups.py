@@ -143,15 +143,39 @@ async def test_the_filter_combines_with_others(desk: Desk, four: dict[str, str])
     assert {c["name"] for c in (await desk.do(WHERE, where=negated))["nodes"]} == {"b", "neither"}
 
 
-async def test_the_length_of_the_list_does_not_show_in_the_statement(desk: Desk, four: dict[str, str]) -> None:
+async def test_the_length_of_the_list_shows_only_where_customers_are_in_all_of_a_few(
+    desk: Desk, four: dict[str, str]
+) -> None:
     composition = await desk.features.composition(desk.workspace)
-    looks = {"or": 1, "none": 1, "and": 4, "not": 1}
-    for mode, number in looks.items():
+    lists = ([four["A"]], [four["A"], four["B"], str(uuid4())], [str(uuid4()) for _ in range(4)], [*four.values()] * 2)
+    looks = {"or": (1, 1, 1, 1), "none": (1, 1, 1, 1), "and": (1, 3, 4, 4), "not": (1, 1, 1, 1)}
+    for mode, numbers in looks.items():
         texts: list[str] = []
-        for ids in ([four["A"]], [four["A"], four["B"], str(uuid4())]):
+        for ids in lists:
             await _recorded(desk, composition, {"groups": {mode: ids}}, texts)
-        assert texts[0] == texts[1]
-        assert texts[0].count('from "group_member"') == number, texts[0]
+        assert tuple(t.count('from "group_member"') for t in texts) == numbers, texts
+        assert texts[2] == texts[3]
+        assert (texts[0] == texts[1]) is (mode != "and")
+
+
+async def test_customers_in_all_of_some_groups_are_planned_for_by_these_groups(
+    desk: Desk, four: dict[str, str]
+) -> None:
+    """A plan for any groups takes all for equally large: it would gather half of the customers to show the first."""
+    composition = await desk.features.composition(desk.workspace)
+    plans = []
+    async with desk.database.connection(desk.workspace) as connection:
+        for mode in ("and", "or"):
+            texts: list[str] = []
+            await _recorded(desk, composition, {"groups": {mode: [four["A"], four["B"]]}}, texts)
+            prepared = await connection.prepare(texts[0])
+            values = [[], *[uuid4()] * 2, True] if mode == "and" else [[]]
+            for _ in range(10):
+                await prepared.fetchval(*values)
+            counted = "select generic_plans, custom_plans from pg_prepared_statements where statement = $1"
+            plans.append(tuple(await connection.fetchrow(counted, texts[0])))
+    assert plans[0] == (0, 10)
+    assert sum(plans[1]) == 10
 
 
 async def _recorded(desk: Desk, composition: Any, where: Any, texts: list[str]) -> None:

@@ -10,7 +10,17 @@ from core.arguments import Argument, words
 from core.catalog import Record
 from core.errors import BadInput
 from core.policy import Scope
-from core.predicate import And, Compare, Operand, Predicate
+from core.predicate import (
+    And,
+    Compare,
+    Linked,
+    Operand,
+    Or,
+    Predicate,
+    Related,
+    RelatedAll,
+    RelatedCount,
+)
 from core.records import Kind
 from core.schema.order import Key, beyond, cursor_sql, keys_of
 from core.schema.select import Selection
@@ -35,7 +45,9 @@ def matching(
         conditions.insert(0, link(alias))
     where = selection.argument("where")
     if where is not None and not where.is_null:
-        conditions.append(reader.sql(condition(where, record, reader.policy), alias))
+        wanted = condition(where, record, reader.policy)
+        conditions.append(reader.sql(wanted, alias))
+        reader.weighed |= link is None and _weighed(wanted)
     search = selection.argument("search")
     if search is not None and not search.is_null:
         conditions += _searched(reader, record, search, alias)
@@ -55,6 +67,17 @@ def _searched(reader: Reader, record: Record, search: Argument, alias: str) -> l
         return search.operand.map(lambda text: words(text)[i], f"word {i} of {count}")
 
     return [f"{alias}.search_fold like {reader.pattern(word(i))}" for i in range(count)]
+
+
+def _weighed(predicate: Predicate) -> bool:
+    """Whether only the ids in a condition tell how many rows satisfy it: next to none, or nearly all."""
+    match predicate:
+        case And(parts) | Or(parts):
+            return any(map(_weighed, parts))
+        case Linked(part=part) | Related(part=part) | RelatedCount(part=part):
+            return _weighed(part)
+        case _:
+            return isinstance(predicate, RelatedAll)
 
 
 def _belonging(predicate: Predicate) -> bool:

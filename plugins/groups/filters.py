@@ -14,6 +14,7 @@ import strawberry
 
 from core import (
     FALSE,
+    TRUE,
     Catalog,
     Compare,
     Field,
@@ -77,6 +78,8 @@ def _matching(mode: str, given: GivenArgument, catalog: Catalog) -> Predicate:
 
 def _given(ids: Operand) -> Predicate:
     """True where the list has any ids: to be in none of no groups matches nothing."""
+    if ids.most is not None:
+        return TRUE if ids.most else FALSE
     return Compare(_TRUE, "eq", ids.map(bool, "any"))
 
 
