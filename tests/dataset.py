@@ -19,9 +19,10 @@ from core.database import Database
 from core.grants import ABILITIES, Access, Grants, Reach, RoleGrants
 from core.hooks import Hooks
 from core.records import EnumType, Extension, Field, Kind
+from core.schema.answer import Answer
 from core.schema.composition import Composition
 from core.schema.declared import CORE
-from core.schema.execute import Answer, run
+from core.schema.execute import run
 from core.schema.measure import Limits
 from core.schema.mutate import Mutator
 from core.schema.mutations import UNDO, standard_mutations

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from core.database import Database
-from core.schema.execute import graphql_error
+from core.schema.answer import graphql_error
 from core.settings import Settings
 from tests.acceptance.assembly import SECRET
 from tests.acceptance.client import GRAPHQL, Client, code, opened

@@ -23,8 +23,8 @@ from core.events.subscription import Subscription
 from core.events.watch import Event, Question, Watch
 from core.features import Features
 from core.log import logger
+from core.schema.answer import DATABASE_REFUSES, translate
 from core.schema.composition import Composition
-from core.schema.execute import DATABASE_REFUSES, translate
 from core.schema.measure import Limits
 
 LOG = logger("crm.events")

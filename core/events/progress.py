@@ -20,8 +20,8 @@ from core.features import Features
 from core.log import logger
 from core.predicate import Compare, constant
 from core.schema.compile import Reader
-from core.schema.execute import fill
 from core.schema.measure import Limits
+from core.schema.running import fill
 from core.schema.where import uuid_or_none
 
 LOG = logger("crm.events")

@@ -20,7 +20,7 @@ from core.policy import Policy
 from core.predicate import Operand, Predicate, all_of, any_of
 from core.records import Field, Kind
 from core.schema.compile import IDENTITY, Read, Reader
-from core.schema.execute import fill
+from core.schema.running import fill
 from core.schema.select import Selection
 from core.schema.where import condition
 from core.sql import Parameters, Source, json_object, quote

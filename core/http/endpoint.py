@@ -29,7 +29,7 @@ from core.http.runner import Runner, refusal_of
 from core.http.services import Services
 from core.http.spoken import spoken
 from core.messages import language
-from core.schema.execute import Answer
+from core.schema.answer import Answer
 
 METHODS = "GET, POST"
 

@@ -12,7 +12,7 @@ from graphql import GraphQLError
 from core.errors import CrmError, Unauthenticated
 from core.events.subscription import Subscription
 from core.http.refusal import Headers
-from core.schema.execute import graphql_error, refused
+from core.schema.answer import graphql_error, refused
 
 #: Seconds after which a comment keeps a silent stream open, and in which the client has to have taken it.
 ALIVE_SECONDS = 15.0

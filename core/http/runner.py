@@ -20,10 +20,11 @@ from core.http.refusal import INVALID, Refusal, bad_request, not_allowed
 from core.http.services import Services
 from core.log import REQUEST, logger
 from core.meters import STATEMENTS
+from core.schema.answer import Answer
+from core.schema.answer import refused as graphql_refused
 from core.schema.composition import Composition
 from core.schema.document import Operation
-from core.schema.execute import Answer, run
-from core.schema.execute import refused as graphql_refused
+from core.schema.execute import run
 from core.schema.mutate import Mutator
 
 LOG = logger("crm.http")

@@ -24,7 +24,7 @@ from core.http.runner import Runner, refusal_of
 from core.http.services import Services
 from core.http.spoken import spoken
 from core.messages import language
-from core.schema.execute import graphql_error, refused
+from core.schema.answer import graphql_error, refused
 
 PROTOCOL = "graphql-transport-ws"
 INIT_SECONDS = 10.0

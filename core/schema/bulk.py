@@ -15,7 +15,7 @@ from core.grants import Reach
 from core.jobs import JobContext, JobType, enqueue
 from core.operations import Call, Mutation, Payload, Records
 from core.policy import Policy
-from core.schema.execute import plain
+from core.schema.executor import plain
 
 KIND = "core.bulk"
 #: Most user errors that a job keeps in its result.

@@ -26,7 +26,7 @@ from core.messages import text
 from core.operations import Call, Mutation, Payload, Prelude
 from core.pool import COLLISIONS
 from core.schema.bulk import authorise, named, size_of_job, start, terms
-from core.schema.execute import Fetch, Running
+from core.schema.running import Fetch, Running
 
 log = structlog.get_logger("crm.mutation")
 

@@ -20,7 +20,7 @@ from core.http.parameters import Parameters
 from core.http.refusal import Refusal
 from core.http.runner import Runner
 from core.rows import plain_json
-from core.schema.execute import Answer as Answered
+from core.schema.answer import Answer as Answered
 from core.testing.statements import unwatched
 
 if TYPE_CHECKING:
