@@ -68,6 +68,8 @@ class Conditions:
         self.policy = policy
         self.catalog = policy.catalog
         self.parameters = Parameters()
+        #: Whether conditions are on deleted rows.
+        self.on_deleted = False
         self._aliases = 0
 
     def alias(self) -> str:
@@ -176,7 +178,7 @@ class Conditions:
 
     def _scope(self, record: str, guarded: bool, reached: str = "") -> Scope:
         if guarded:
-            return self.policy.scope(record, reached=reached)
+            return self.policy.scope(record, reached=reached, parent_deleted=self.on_deleted)
         return self.policy.internal(record, deleted=False)
 
     def _all(self, predicate: RelatedAll, alias: str, *, joined: bool = True) -> str:

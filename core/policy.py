@@ -81,15 +81,26 @@ class Policy:
         self.grants = grants
         self._narrowings = narrowings or {}
 
-    def scope(self, record: str, action: str = "read", *, deleted: bool | None = False, reached: str = "") -> Scope:
+    def scope(
+        self,
+        record: str,
+        action: str = "read",
+        *,
+        deleted: bool | None = False,
+        reached: str = "",
+        parent_deleted: bool = False,
+    ) -> Scope:
         """The rows on which the actor may take an action.
 
         `reached` names the column by which the rows were reached from a parent that is itself in scope, so that
-        the parent need not be checked again; by a column that is hidden from the actor no rows are reached.
+        the parent need not be checked again; by a column that is hidden from the actor no rows are reached. Whoever
+        may restore a deleted parent sees it, and not therefore its children: nobody reads those of deleted ones.
         """
         found = self.catalog[record]
         link = found.by_column().get(reached)
         hidden = link is not None and not self.readable(found, link.name)
+        if parent_deleted and not found.type.follows:
+            reached = ""
         return Scope(found, FALSE if hidden else self._decide(found, action, reached), deleted, _MADE_HERE)
 
     def internal(self, record: str, *, deleted: bool | None = None) -> Scope:

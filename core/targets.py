@@ -132,6 +132,7 @@ def _satisfying(
 ) -> tuple[str, str, list[Any]]:
     """The alias, FROM and WHERE and parameters of the rows that satisfy a predicate."""
     conditions = Conditions(changes.policy)
+    conditions.on_deleted = bool(state)
     alias = conditions.alias()
     table, where = "", []
     for action in actions:

@@ -103,6 +103,28 @@ async def test_answers_as_the_reference_whatever_is_asked(
     await _ask_and_turn_the_page(data, questions, rows, draw.draw, actor)
 
 
+@pytest.mark.parametrize("actor", ["eve", "cat"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{ customers(deleted: true) { nodes { code contacts { totalCount nodes { name } } } } }",
+        "{ customersGrouped(by: NAME, deleted: true) { nodes { contacts { totalCount } } } }",
+        "{ customers(deleted: true) { nodes { contactsAggregate { count } } } }",
+        "{ customers(deleted: true, where: {contacts: {some: {}}}) { totalCount } }",
+        "{ customers(deleted: true, where: {not: {contacts: {none: {}}}}) { nodes { code } } }",
+        "{ customersAggregate(deleted: true, where: {contacts: {count: {gte: 1}}}) { count } }",
+    ],
+)
+async def test_nobody_reads_the_children_of_deleted_records(
+    data: Data, rows: dict[str, list[Row]], actor: str, text: str
+) -> None:
+    gone = {r["id"] for r in rows["customer"] if r["deleted_at"] is not None}
+    assert any(r["customer_id"] in gone and r["deleted_at"] is None for r in rows["contact"])
+    answer = await data.data(actor, text)
+    reference = Reference(data, rows, actor)
+    assert not list(differences(reference.ask(text, {}), answer, reference.cursors))
+
+
 ORDERS = (
     "[]",
     "[{field: CREATED_AT}]",

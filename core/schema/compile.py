@@ -12,7 +12,7 @@ from typing import Any
 from core.catalog import Catalog, Record
 from core.condition import Conditions, column_sql
 from core.errors import BadInput, CompositionError
-from core.policy import Policy
+from core.policy import Policy, Scope
 from core.predicate import TRUE, Compare, Operand, Predicate
 from core.records import Computed, Field, Kind, ToMany, ToOne
 from core.schema.aggregate import aggregate, grouped
@@ -51,6 +51,8 @@ class Reader(Conditions):
         self.default_page = default_page
         self.max_page = max_page
         self.slots: list[Slot] = []
+        #: The response keys of lists of deleted records.
+        self.trash: set[str] = set()
         #: Whether it depends on the values it is given how the statement is best run.
         self.weighed = False
 
@@ -198,20 +200,21 @@ class Reader(Conditions):
         path: tuple[str, ...],
         compile_: Callable[..., str],
     ) -> str:
-        target = self.catalog[relation.target]
-        scope = self.policy.scope(relation.target, reached=relation.route)
+        target, scope = self.catalog[relation.target], self._children(relation, path)
         return compile_(self, target, selection, path, scope, self.link(relation, alias))
+
+    def _children(self, relation: ToMany, path: tuple[str, ...]) -> Scope:
+        return self.policy.scope(relation.target, reached=relation.route, parent_deleted=path[0] in self.trash)
 
     def _computed(self, record: Record, computed: Computed, alias: str, path: tuple[str, ...]) -> str:
         self.slots.append(Slot(path, computed))
-        return json_object([(name, self._required(record, name, alias)) for name in computed.requires])
+        return json_object([(name, self._required(record, name, alias, path)) for name in computed.requires])
 
-    def _required(self, record: Record, name: str, alias: str) -> str:
+    def _required(self, record: Record, name: str, alias: str, path: tuple[str, ...]) -> str:
         if name in record.fields:
             return self.value(record, record.fields[name], alias)
         relation = record.to_many[name]
-        scope = self.policy.scope(relation.target, reached=relation.route)
-        return self.exists(scope, self.link(relation, alias), TRUE, "count(*)")
+        return self.exists(self._children(relation, path), self.link(relation, alias), TRUE, "count(*)")
 
 
 def several_added(record: Record, selections: list[Selection]) -> bool:
@@ -240,9 +243,10 @@ def root_of(catalog: Catalog, selection: Selection) -> Callable[[Reader], str] |
     return None
 
 
-def _root_scope(reader: Reader, record: Record, selection: Selection) -> Any:
+def _root_scope(reader: Reader, record: Record, selection: Selection) -> Scope:
     deleted = selection.argument("deleted")
     if deleted is not None and deleted.choice:
+        reader.trash.add(selection.key)
         return reader.policy.scope(record.name, "restore", deleted=True)
     return reader.policy.scope(record.name)
 

@@ -46,7 +46,9 @@ def matching(
     where = selection.argument("where")
     if where is not None and not where.is_null:
         wanted = condition(where, record, reader.policy)
+        reader.on_deleted = bool(scope.deleted)
         conditions.append(reader.sql(wanted, alias))
+        reader.on_deleted = False
         reader.weighed |= link is None and _weighed(wanted)
     search = selection.argument("search")
     if search is not None and not search.is_null:
