@@ -14,6 +14,7 @@ import orjson
 
 from core import tracing
 from core.actors import find_actor
+from core.collisions import COLLISIONS
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.database import Database
 from core.errors import ClientError, CrmError, Forbidden, NotFound, Refused
@@ -22,7 +23,6 @@ from core.grants import SYSTEM, Grants
 from core.jobs import CHANNEL, Ending, JobContext, job_types
 from core.log import logger
 from core.meters import JOBS
-from core.pool import COLLISIONS
 from core.schema.composition import Composition
 
 LOG = logger("crm.jobs")

@@ -13,9 +13,9 @@ import pluggy
 import structlog
 
 from core import hookspecs
+from core.collisions import COLLISIONS
 from core.errors import CrmError, PluginError
 from core.log import told
-from core.pool import COLLISIONS
 
 log = structlog.get_logger("crm.plugins")
 

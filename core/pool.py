@@ -16,13 +16,6 @@ from core.errors import DatabaseError
 Connection: TypeAlias = asyncpg.Connection
 TURN_SECONDS = 0.05
 
-#: What PostgreSQL raises where another transaction was quicker: whoever is rolled back may try again.
-COLLISIONS = (
-    asyncpg.UniqueViolationError,
-    asyncpg.ExclusionViolationError,
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-)
 Connect = Callable[[], Awaitable[Connection]]
 
 

@@ -3,6 +3,7 @@
 from core.arguments import Argument as GivenArgument
 from core.catalog import Catalog, Record
 from core.changes import Batch, ChangeSet, Committed, Target
+from core.collisions import COLLISIONS, retried
 from core.condition import Conditions, column_sql
 from core.context import Actor, ActorKind, RequestContext, Workspace
 from core.customfields import parse_choice
@@ -43,7 +44,7 @@ from core.operations import (
 )
 from core.person import Person, Place
 from core.policy import Policy
-from core.pool import COLLISIONS, Connection
+from core.pool import Connection
 from core.predicate import (
     FALSE,
     TRUE,
@@ -210,6 +211,7 @@ __all__ = [
     "parse_choice",
     "plain_json",
     "quote",
+    "retried",
     "stored_condition",
     "system_policy",
     "text",

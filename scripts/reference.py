@@ -85,8 +85,8 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Erasing a person", "What the hook `person_erased` is handed, and answers.", ("core.person",)),
     (
         "Errors",
-        "One tree with stable codes, and the warning of what will be gone.",
-        ("core.errors", "core.pool", "core.deprecations"),
+        "One tree with stable codes, what to do after a collision, and the warning of what will be gone.",
+        ("core.errors", "core.collisions", "core.pool", "core.deprecations"),
     ),
     (
         "Everything else",

@@ -21,10 +21,10 @@ from graphql.execution.values import get_argument_values
 from core import meters, tracing
 from core.arguments import Argument, argument_of
 from core.changes import ACCESS, ChangeSet, Committed
+from core.collisions import retried
 from core.errors import BadInput, IdempotencyConflict, Refused, Unauthenticated, UserError
 from core.messages import text
 from core.operations import Call, Mutation, Payload, Prelude
-from core.pool import COLLISIONS
 from core.schema.bulk import authorise, named, size_of_job, start, terms
 from core.schema.running import Fetch, Running
 
@@ -239,21 +239,16 @@ class Mutator:
 
 async def repeated(once: Callable[[], Awaitable[Answer]]) -> Answer:
     """Do something again where another transaction was quicker, or until another process has done it."""
-    attempt, until, pause = 1, time.monotonic() + PATIENCE, PAUSE
+    until, pause = time.monotonic() + PATIENCE, PAUSE
     while True:
         try:
-            return await once()
+            # Whoever was slower looks again, so that core's checks can say what is in the way.
+            return await retried(once, attempts=ATTEMPTS, pause=PAUSE)
         except _InProgress:
             if time.monotonic() > until:
                 raise IdempotencyConflict(_STILL_RUNS) from None
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
             pause = min(2 * pause, LONGEST_PAUSE)
-        except COLLISIONS:
-            # Somebody else was quicker: look again, so that core's checks can say what is in the way.
-            if attempt == ATTEMPTS:
-                raise
-            await asyncio.sleep(random.uniform(0, PAUSE * 2 ** (attempt - 1)))  # noqa: S311 - no secret
-            attempt += 1
 
 
 @asynccontextmanager

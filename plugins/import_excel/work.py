@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 from uuid import UUID
 
-from core import COLLISIONS, ChangeSet, ClientError, Connection, JobContext, JobType, new_id, undo_change_set
+from core import ChangeSet, ClientError, Connection, JobContext, JobType, new_id, retried, undo_change_set
 from plugins.import_excel import lookups, matches, plan, results
 from plugins.import_excel.faults import RowFault
 from plugins.import_excel.lines import Line, Reader
@@ -17,8 +16,6 @@ from plugins.import_excel.targets import CUSTOMER, OWNER
 from plugins.import_excel.writer import Writer
 
 BATCH = 5000
-ATTEMPTS = 8
-PAUSE = 0.05
 KINDS = ("created", "updated", "unchanged", "skipped", "failed")
 PREVIEW, RUN, UNDO = "import_excel.preview", "import_excel.run", "import_excel.undo"
 
@@ -116,38 +113,35 @@ class _Import:
 async def preview(job: JobContext) -> Mapping[str, Any]:
     """Do the whole import and roll it back, keeping what it found out."""
     found = await _Import.of(job)
-    total = max(found.row["row_count"], 1)
     writer = await found.writer(found.row["row_count"])
-    counts: dict[str, int] = {}
-    kept = 0
-    for attempt in range(ATTEMPTS):
-        counts = dict.fromkeys(KINDS, 0)
-        async with job.database.transaction(job.workspace) as connection:
-            await connection.execute("delete from import_fault where import_id = $1", found.id)
-        try:
-            async with job.change_set("importPreview", source="IMPORT", skip_failed=True) as changes:
-                given = kept = 0
-                async with aclosing(found.batches(writer.reader, 0)) as batches:
-                    async for lines in batches:
-                        outcome = await writer.batch(changes, lines, given)
-                        given += outcome.shared
-                        kept += outcome.kept
-                        for kind, n in outcome.counts.items():
-                            counts[kind] += n
-                        # On a connection of its own: what the preview says outlives what it did.
-                        async with job.connection() as other:
-                            await found.report(other, outcome.faults)
-                        await job.progress(min(sum(counts.values()) / total, 1), counts)
-                raise _Enough  # noqa: TRY301 - it is how the transaction is left
-        except _Enough:
-            break
-        except COLLISIONS:
-            if attempt == ATTEMPTS - 1:
-                raise
-            await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - no secret
+    counts, kept = await retried(lambda: _rehearse(job, found, writer))
     shown = {"rows": found.row["row_count"], **counts, "shared": kept}
     await found.set(preview=shown, state="PREVIEWED", failed_file_id=await found.failed_rows())
     return shown
+
+
+async def _rehearse(job: JobContext, found: _Import, writer: Writer) -> tuple[dict[str, int], int]:
+    """Write all rows and roll it back; returns the counts, and how many sound rows were given to owners in turn."""
+    async with job.database.transaction(job.workspace) as connection:
+        await connection.execute("delete from import_fault where import_id = $1", found.id)
+    total = max(found.row["row_count"], 1)
+    counts = dict.fromkeys(KINDS, 0)
+    given = kept = 0
+    with suppress(_Enough):
+        async with job.change_set("importPreview", source="IMPORT", skip_failed=True) as changes:
+            async with aclosing(found.batches(writer.reader, 0)) as batches:
+                async for lines in batches:
+                    outcome = await writer.batch(changes, lines, given)
+                    given += outcome.shared
+                    kept += outcome.kept
+                    for kind, n in outcome.counts.items():
+                        counts[kind] += n
+                    # On a connection of its own: what the preview says outlives what it did.
+                    async with job.connection() as other:
+                        await found.report(other, outcome.faults)
+                    await job.progress(min(sum(counts.values()) / total, 1), counts)
+            raise _Enough
+    return counts, kept
 
 
 async def run(job: JobContext) -> Mapping[str, Any]:
@@ -179,25 +173,21 @@ async def _batch(
     job: JobContext, found: _Import, writer: Writer, lines: Sequence[Line], counts: Mapping[str, Any], fraction: float
 ) -> dict[str, Any]:
     """Write a batch, after which a fraction of the rows is done; returns the counts with what became of it added."""
-    for attempt in range(ATTEMPTS):
+
+    async def once() -> dict[str, Any]:
         now = dict(counts)
-        try:
-            async with job.change_set(
-                "importStart",
-                source="IMPORT",
-                reason=found.row["file_name"],
-                skip_failed=True,
-                fraction=fraction,
-                counts=now,
-            ) as changes:
-                await _write(found, writer, changes, lines, now)
-        except COLLISIONS:
-            if attempt == ATTEMPTS - 1:
-                raise
-            await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - no secret
-        else:
-            return now
-    raise AssertionError("the last attempt returns or raises")
+        async with job.change_set(
+            "importStart",
+            source="IMPORT",
+            reason=found.row["file_name"],
+            skip_failed=True,
+            fraction=fraction,
+            counts=now,
+        ) as changes:
+            await _write(found, writer, changes, lines, now)
+        return now
+
+    return await retried(once)
 
 
 async def _write(

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from core import COLLISIONS, ChangeSet, Row, Target, UserError, new_id
+from core import COLLISIONS, ChangeSet, Row, Target, UserError, new_id, retried
 from plugins.import_excel import alike, contacts, groups, matches
 from plugins.import_excel.faults import RowFault, fault, told
 from plugins.import_excel.lines import Line, Reader, shared
 from plugins.import_excel.targets import CUSTOMER, OWNER
 
 PATH = "rows"
-#: How often a row that collides with what others write is tried, and the longest pause before the second time.
-ATTEMPTS = 8
-PAUSE = 0.05
 
 
 @dataclass
@@ -62,15 +58,10 @@ class Writer:
         One that collides with what others write meanwhile is done anew in halves: the fewer rows, the sooner they are
         written, and the less likely it is that somebody is quicker. Raises what collides with a single row for good.
         """
-        for attempt in range(ATTEMPTS):
-            try:
-                return await self._whole(changes, lines, position)
-            except COLLISIONS:
-                if len(lines) > 1:
-                    break
-                if attempt == ATTEMPTS - 1:
-                    raise
-                await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - no secret
+        if len(lines) == 1:
+            return await retried(lambda: self._whole(changes, lines, position))
+        with suppress(*COLLISIONS):
+            return await self._whole(changes, lines, position)
         half = len(lines) // 2
         first = await self.batch(changes, lines[:half], position)
         return first + await self.batch(changes, lines[half:], position + first.shared)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from core import COLLISIONS, Batch, ChangeSet, JobContext, JobType, Target, enqueue
+from core import Batch, ChangeSet, JobContext, JobType, Target, enqueue, retried
 from plugins.tiering.ladder import LADDER, Move
 from plugins.tiering.settings import Settings
 
@@ -30,9 +28,6 @@ NIGHTLY = "30 2 * * *"
 #: How many customers a pass finds at once, and how many of them it moves in one change set.
 CHUNK = 100_000
 BATCH = 5000
-#: How often a batch is tried that collides with other transactions, and the longest pause after the first time.
-ATTEMPTS = 8
-PAUSE = 0.05
 
 _UNMOVED = """
 select m.id from tier_member m join unnest($1::uuid[], $2::uuid[]) given (id, tier) on given.id = m.id
@@ -151,20 +146,16 @@ async def run_pass(settings: Settings, job: JobContext) -> dict[str, Any]:
 
 async def _move_batch(settings: Settings, job: JobContext, ids: Sequence[UUID], before: int) -> int:
     """Move some customers in a change set of their own, again where somebody else was quicker."""
-    for attempt in range(ATTEMPTS):
+
+    async def once() -> int:
         counts: dict[str, int] = {}
-        try:
-            async with job.change_set(KIND, source="RULE", counts=counts) as changes:
-                await changes.connection.execute(_ALONE)
-                moved = await evaluate(changes, settings, ids)
-                counts["moved"] = before + moved
-        except COLLISIONS:
-            if attempt == ATTEMPTS - 1:
-                raise
-            await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - no secret
-        else:
-            return moved
-    raise AssertionError  # the last attempt has returned or raised
+        async with job.change_set(KIND, source="RULE", counts=counts) as changes:
+            await changes.connection.execute(_ALONE)
+            moved = await evaluate(changes, settings, ids)
+            counts["moved"] = before + moved
+        return moved
+
+    return await retried(once)
 
 
 def pass_of(settings: Settings) -> JobType:
