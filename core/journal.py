@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from core.catalog import Record
-from core.records import Kind
+from core.records import Field, Kind
 from core.rows import Row, Storing, stored_columns
 from core.sql import quote
 
@@ -26,19 +27,23 @@ async def store(changes: ChangeSet, record: Record, action: str, rows: list[Row]
     names = sorted((changed & record.fields.keys()) | _always(record, action))
     columns = stored_columns(record, names)
     columns.pop("id", None)
-    storing = Storing([record.fields[name] for name in names if record.fields[name].sql is None])
-    values = [_value(storing, row) for row in rows]
+    fields = [record.fields[name] for name in names if record.fields[name].sql is None]
+    pictured: list[Field] = []
     if action == "create":
+        # What a new record has is in its image, and sent once.
+        pictured = [f for f in fields if not f.custom and f.column in columns]
+        fields = [f for f in fields if f.custom]
         text = _insert(record, columns)
     elif action == "delete" and not record.type.soft_delete:
         text = f"delete from {quote(record.type.tablename)} t using i where t.id = i.id returning t.id, 1 as version"
     else:
         await _part(changes, record, rows)
         text = _update(record, columns, _MARKS.get(action))
-    typed = {"id": "uuid", **columns, **_JOURNAL}
-    shape = ", ".join(f"{quote(c)} {t}" for c, t in typed.items())
-    statement = f"with i as materialized (select * from json_to_recordset($1::json) as i({shape})), w as ({text}) "
-    arguments: list[Any] = [orjson.dumps(values), changes.context.now, changes.context.actor.user_id]
+    storing = Storing(fields)
+    given = _given({"id": "uuid", **stored_columns(record, [f.name for f in fields]), **_JOURNAL}, pictured)
+    statement = f"with i as materialized ({given}), w as ({text}) "
+    values = orjson.dumps([_value(storing, row) for row in rows])
+    arguments: list[Any] = [values, changes.context.now, changes.context.actor.user_id]
     used = "(select $2::timestamptz, $3::uuid) u(at, who)"
     if record.type.journaled:
         statement += (
@@ -68,6 +73,17 @@ def _value(storing: Storing, row: Row) -> dict[str, Any]:
         if row.before is not None:
             value["before$"] = {k: row.before.get(k) for k in row.changed}
     return value
+
+
+def _given(columns: dict[str, str], pictured: Sequence[Field] = ()) -> str:
+    """The batch by column; some fields are taken from the rows' images."""
+    shape = ", ".join(f"{quote(c)} {t}" for c, t in columns.items())
+    source, values = f"json_to_recordset($1::json) as i({shape})", "i.*"
+    if pictured:
+        values += "".join(f", v.{quote(f.name)} as {quote(f.column)}" for f in pictured)
+        shape = ", ".join(f"{quote(f.name)} {f.type}" for f in pictured)
+        source += f", jsonb_to_record(i.after$) as v({shape})"
+    return f"select {values} from {source}"
 
 
 async def _part(changes: ChangeSet, record: Record, rows: list[Row]) -> None:

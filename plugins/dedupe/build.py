@@ -17,7 +17,8 @@ import asyncpg
 
 from core import Batch, ChangeSet, JobContext, JobType, Workspace, enqueue
 from plugins.dedupe.criteria import CRITERIA, Criterion
-from plugins.dedupe.keys import Rules, rewrite, rules_of
+from plugins.dedupe.keys import rewrite
+from plugins.dedupe.rules import Rules, rules_of
 from plugins.dedupe.settings import Settings
 
 KIND = "dedupe.build"

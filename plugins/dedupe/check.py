@@ -9,7 +9,8 @@ from uuid import UUID
 from core import Batch, ChangeSet, Fault, Row
 from plugins.dedupe.criteria import Criterion
 from plugins.dedupe.duplicate import KIND, Match, Other, others
-from plugins.dedupe.keys import Held, Hit, Key, look_up, remember
+from plugins.dedupe.keys import Held, Hit, look_up, remember
+from plugins.dedupe.rules import Key
 from plugins.dedupe.settings import Settings
 
 _ROWS = "dedupe.rows"

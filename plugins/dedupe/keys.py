@@ -14,14 +14,12 @@ from uuid import UUID
 
 import orjson
 
-from core import Batch, ChangeSet, Record, Row, Workspace, quote
-from plugins.dedupe.criteria import CRITERIA, STYLES, Criterion, comparable, read_criteria
-from plugins.dedupe.normalise import Normaliser
+from core import Batch, ChangeSet, Record, Row, quote
+from plugins.dedupe.criteria import CRITERIA, STYLES, Criterion, comparable
+from plugins.dedupe.rules import Key, Rules, rules_of
 from plugins.dedupe.settings import Settings
 
 MEMORY = "dedupe"
-
-Key = tuple[int, str]
 
 #: From so many keys on they are looked up by index, whatever the planner thinks: it keeps the plan it made when the
 #: table was small, and the table may grow a hundred thousand times by the very change set that asks.
@@ -63,7 +61,6 @@ select {CRITERIA}"""
 
 _ADD = _adding("""g.free and not exists (select from dedupe_key f
     where f.set_id = g.set_id and f.key = g.key and f.free and f.customer_id = g.customer_id)""")
-#: Of customers that were not there before, so that they have no key yet.
 _ADD_NEW = _adding("g.free")
 _DROP = """delete from dedupe_key k using unnest($1::integer[], $2::text[], $3::uuid[], $4::uuid[])
     g(set_id, key, customer_id, contact_id)
@@ -77,31 +74,6 @@ _FORGET = "delete from dedupe_key where customer_id = any($1::uuid[]) and contac
 _FORGET_CONTACTS = "delete from dedupe_key where contact_id = any($1::uuid[]) and customer_id = any($2::uuid[])"
 _OF_CONTACTS = """select k.set_id, k.key, k.customer_id, k.contact_id from dedupe_key k
     join contact t on t.id = k.contact_id and t.deleted_at is null where k.customer_id = any($1::uuid[])"""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The criteria of a workspace and how it normalises; `source` is what they were read from."""
-
-    source: bytes
-    criteria: tuple[Criterion, ...]
-    normaliser: Normaliser
-
-    def fields(self, record: Record) -> frozenset[str]:
-        """The fields of customers or of contacts that the criteria compare."""
-        if record.name == "Contact":
-            return frozenset(c.contact_field for c in self.criteria)
-        return frozenset(f for c in self.criteria for f in c.fields)
-
-    def keys(self, record: Record, values: Mapping[str, Any]) -> dict[Key, Criterion]:
-        """The keys of a customer or a contact, given by field name."""
-        contact = record.name == "Contact"
-        found: dict[Key, Criterion] = {}
-        for criterion in self.criteria:
-            make = criterion.contact_keys if contact else criterion.keys
-            for key in make(self.normaliser, values):
-                found[criterion.set_id, key] = criterion
-        return found
 
 
 @dataclass(slots=True)
@@ -125,22 +97,6 @@ class Hit:
     customer: UUID
     contact: UUID | None
     dismissed: bool
-
-
-#: The criteria that a workspace had last: a guess, which every look-up proves or corrects.
-_GUESSES: dict[UUID, bytes] = {}
-_MOST_GUESSES = 10_000
-
-
-def rules_of(workspace: Workspace, settings: Settings, source: bytes | None = None) -> Rules:
-    """The rules that a statement has read; without one those that are likely to be true still."""
-    if source is None:
-        source = _GUESSES.get(workspace.id, b"[]")
-    else:
-        if len(_GUESSES) > _MOST_GUESSES:
-            _GUESSES.clear()
-        _GUESSES[workspace.id] = source
-    return Rules(source, read_criteria(source), Normaliser.of(settings, workspace.country))
 
 
 def concerned(batch: Batch, *, fields: frozenset[str] = frozenset((*STYLES, "phones", "customerId"))) -> list[Row]:
@@ -241,7 +197,9 @@ async def _leave_out_moving(
     hits: dict[tuple[int, Key], Hit],
 ) -> None:
     """Look again where whoever has a key gives it up in the same batch."""
-    leaving = {(h.contact or h.customer, key) for h in held for key in h.before - h.after.keys()}
+    leaving = {(h.contact or h.customer, key) for h in held if h.before for key in h.before - h.after.keys()}
+    if not leaving:
+        return
     again: dict[int, list[Wanted]] = defaultdict(list)
     for i, key, self in wanted:
         hit = hits.get((i, key))
@@ -281,8 +239,9 @@ async def keep(batch: Batch, changes: ChangeSet, settings: Settings) -> None:
         await connection.execute(_RAISE, ids)
     elif batch.action == "restore":
         await connection.execute(_FORGET_CONTACTS, ids, [h.customer for h in found])
-    await _drop(connection, batch, found)
-    source = await _add(connection, found, _ADD_NEW if batch.action == "create" and not contact else _ADD)
+    if batch.action != "create":
+        await _drop(connection, batch, found)
+    source = await _add(connection, found, new=batch.action == "create" and not contact)
     rules = rules_of(changes.context.workspace, settings, source)
     if any(h.rules.source != source for h in found):
         lost = [row.id for row in rows]
@@ -301,15 +260,24 @@ async def _drop(connection: Any, batch: Batch, held: Iterable[Held]) -> None:
         await connection.execute(_DROP, *map(list, zip(*gone, strict=True)))
 
 
-async def _add(connection: Any, held: Iterable[Held], statement: str) -> bytes:
-    """Keep new keys, in their order, so that no two wait for each other; returns the criteria as they are."""
-    new = []
+async def _add(connection: Any, held: Iterable[Held], *, new: bool) -> bytes:
+    """Keep keys, in their order, so that no two wait for each other; returns the criteria as they are.
+
+    With `new` the customers were not there before, so that they have no key yet.
+    """
+    made = []
     for h in held:
         moved = "customerId" in h.row.changed and h.row.before is not None
-        new += [(*key, h.customer, h.contact, key in h.free) for key in h.after if moved or key not in h.before]
-    new.sort()
-    columns = map(list, zip(*new, strict=True)) if new else ([], [], [], [], [])
-    source: bytes = await connection.fetchval(statement, *columns)
+        made += [(*key, h.customer, h.contact, key in h.free) for key in h.after if moved or key not in h.before]
+    made.sort()
+    source: bytes
+    if new and len(made) >= _MANY:
+        columns = ["set_id", "key", "customer_id", "contact_id", "free"]
+        await connection.copy_records_to_table("dedupe_key", records=made, columns=columns)
+        source = await connection.fetchval(f"select {CRITERIA}")
+    else:
+        values = map(list, zip(*made, strict=True)) if made else ([], [], [], [], [])
+        source = await connection.fetchval(_ADD_NEW if new else _ADD, *values)
     return source
 
 

@@ -11,7 +11,8 @@ import orjson
 from core import Argument, Ask, BadInput, Forbidden, LimitExceeded, Member, ObjectType, Query, Record, uuid_or_none
 from plugins.dedupe.criteria import CRITERIA, Criterion
 from plugins.dedupe.duplicate import KIND, Match, Other, others
-from plugins.dedupe.keys import Hit, Key, Rules, Wanted, holders, rules_of
+from plugins.dedupe.keys import Hit, Wanted, holders
+from plugins.dedupe.rules import Key, Rules, rules_of
 from plugins.dedupe.settings import Settings
 
 MOST = 5000

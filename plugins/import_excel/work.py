@@ -16,6 +16,9 @@ from plugins.import_excel.targets import CUSTOMER, OWNER
 from plugins.import_excel.writer import Writer
 
 BATCH = 5000
+#: How many rows are read at a stretch: so long at most waits whoever hears from the database meanwhile. A thread would
+#: take turns with him instead, and the database had nothing to do until both are done.
+STRETCH = 200
 KINDS = ("created", "updated", "unchanged", "skipped", "failed")
 PREVIEW, RUN, UNDO = "import_excel.preview", "import_excel.run", "import_excel.undo"
 
@@ -82,8 +85,11 @@ class _Import:
     async def _read(self, reader: Reader, position: int) -> list[Line]:
         async with self.job.connection() as connection:
             staged = await connection.fetch(_STAGED, self.id, position, BATCH)
-        # In a thread: whoever waits for the database meanwhile is not kept waiting by it.
-        return await asyncio.to_thread(reader.lines, staged)
+        lines: list[Line] = []
+        for start in range(0, len(staged), STRETCH):
+            lines += reader.lines(staged[start : start + STRETCH])
+            await asyncio.sleep(0)
+        return lines
 
     async def report(self, connection: Connection, faults: Sequence[RowFault]) -> None:
         """Write down what is wrong with rows."""
