@@ -107,19 +107,22 @@ def concerned(batch: Batch, *, fields: frozenset[str] = frozenset((*STYLES, "pho
     return [row for row in batch.rows if row.changed & (fields | own)]
 
 
+def _compared(batch: Batch, rows: Sequence[Row], rules: Rules) -> list[Row]:
+    """The rows in which something changes that a criterion compares; the keys of others are as they were."""
+    if batch.action != "update":
+        return list(rows)
+    decisive = rules.fields(batch.record) | {"customerId"}
+    return [row for row in rows if row.changed & decisive]
+
+
 def _held(batch: Batch, rows: Sequence[Row], rules: Rules) -> list[Held]:
     found = []
     contact = batch.record.name == "Contact"
-    compared = rules.fields(batch.record)
-    for row in rows:
+    for row in _compared(batch, rows, rules):
         after, before = row.after or {}, row.before or {}
         assert isinstance(row.id, UUID)
         customer = UUID(after["customerId"]) if contact else row.id
         moved = contact and "customerId" in row.changed
-        if batch.action == "update" and not moved and not row.changed & compared:
-            # No criterion compares what changes: its keys are as they were.
-            found.append(Held(row, customer, row.id if contact else None, set(), {}, rules))
-            continue
         keys = rules.keys(batch.record, after)
         had = set(rules.keys(batch.record, before)) if batch.action == "update" else set()
         wanted = dict(keys) if moved or not had else {k: c for k, c in keys.items() if k not in had}
@@ -232,8 +235,6 @@ async def keep(batch: Batch, changes: ChangeSet, settings: Settings) -> None:
         return
     memory = changes.memory.get(MEMORY, {})
     found = [h for row in rows if (h := memory.pop(row.id, None)) is not None and h.row is row]
-    known = {h.row.id for h in found}
-    lost = [row.id for row in rows if row.id not in known]
     if batch.action == "restore" and not contact:
         await connection.execute(_FORGET, ids)
         await connection.execute(_RAISE, ids)
@@ -243,9 +244,8 @@ async def keep(batch: Batch, changes: ChangeSet, settings: Settings) -> None:
         await _drop(connection, batch, found)
     source = await _add(connection, found, new=batch.action == "create" and not contact)
     rules = rules_of(changes.context.workspace, settings, source)
-    if any(h.rules.source != source for h in found):
-        lost = [row.id for row in rows]
-    if lost:
+    known = {h.row.id for h in found if h.rules.source == source}
+    if lost := [row.id for row in _compared(batch, rows, rules) if row.id not in known]:
         await rewrite(connection, batch.record, lost, rules.criteria, rules)
 
 

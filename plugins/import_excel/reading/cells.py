@@ -49,11 +49,11 @@ def plain(value: Any) -> Any:
 
 def text(value: str) -> str | None:
     """Text with composed accents, real line breaks and no blanks around it; None where nothing is left."""
-    if value.isascii():
-        if value.isprintable():
-            return value.strip() or None
-    else:
-        value = unicodedata.normalize("NFC", value).replace("\u00a0", " ").replace("\ufeff", "")
+    if not value.isascii():
+        value = unicodedata.normalize("NFC", value)
+    if value.isprintable():
+        return value.strip() or None
+    value = value.replace("\u00a0", " ").replace("\ufeff", "")
     if "\r" in value:
         value = value.replace("\r\n", "\n").replace("\r", "\n")
     if not value.isprintable():

@@ -46,7 +46,8 @@ class Column:
         for value in values[looked:]:
             if type(value) is not str:
                 self._count(_kind(value))
-        self.longest = max(self.longest, max((len(v) for v in values if type(v) is str), default=0))
+        texts = values if set(map(type, values)) == {str} else [v for v in values if type(v) is str]
+        self.longest = max(self.longest, max(map(len, texts), default=0))
 
     def _count(self, kind: str) -> None:
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
