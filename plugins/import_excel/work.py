@@ -16,8 +16,8 @@ from plugins.import_excel.targets import CUSTOMER, OWNER
 from plugins.import_excel.writer import Writer
 
 BATCH = 5000
-#: How many rows are read at a stretch: so long at most waits whoever hears from the database meanwhile. A thread would
-#: take turns with him instead, and the database had nothing to do until both are done.
+#: How many rows are read at a stretch: no longer waits whoever hears from the database meanwhile, and what is being
+#: sent to it. A thread would take turns with both.
 STRETCH = 20
 KINDS = ("created", "updated", "unchanged", "skipped", "failed")
 PREVIEW, RUN, UNDO = "import_excel.preview", "import_excel.run", "import_excel.undo"
