@@ -366,6 +366,22 @@ async def test_a_pass_moves_batch_by_batch_each_in_a_change_set_of_its_own(
     assert await desk.fetch("select count(*) from tier_member m join tier t on t.id = m.tier_id where t.rank = 1") == 7
 
 
+async def test_a_pass_ends_where_nobody_can_be_moved(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def kept(*_: object) -> int:
+        return 0
+
+    await ladder(desk)
+    for i in range(3):
+        await desk.customer(f"c{i}")
+    await work(desk)
+    await desk.database.pool(desk.workspace).execute("update customer set level = 'VIP'")
+    monkeypatch.setattr(evaluation, "CHUNK", 2)
+    monkeypatch.setattr(evaluation, "_move", kept)
+    async with asyncio.timeout(20):
+        done = await JobRunner(desk.database, desk.features, desk.workspace).start("tiering.pass", {}, None)
+    assert (done.status, done.result) == ("DONE", {"moved": 0})
+
+
 async def test_a_full_pass_is_a_few_statements_however_many_there_are(desk: Desk) -> None:
     await ladder(desk)
     create = """mutation($input: CustomersBulkCreateInput!) { customersBulkCreate(input: $input) { counts } }"""

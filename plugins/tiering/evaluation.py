@@ -138,9 +138,11 @@ async def run_pass(settings: Settings, job: JobContext) -> dict[str, Any]:
     while True:
         async with job.change_set(KIND) as changes:
             ids = await due(changes, settings)
+        before = moved
         for start in range(0, len(ids), BATCH):
             moved += await _move_batch(settings, job, ids[start : start + BATCH], moved)
-        if len(ids) < CHUNK:
+        # Where none of so many moved, something else keeps them: the next pass looks again.
+        if len(ids) < CHUNK or moved == before:
             return {"moved": moved}
 
 
