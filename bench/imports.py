@@ -1,6 +1,6 @@
 """An import of half new, half existing customers against the bare pipeline, in one run.
 
-    flock … python -m bench.imports [--rows N] [--rounds N] [--no-bare]
+    python -m bench.imports [--rows N] [--rounds N] [--no-bare]
 
 Product: upload to commit through GraphQL and the job, overwriting by code, dedupe on phone, email and tax code, journal
 on. Bare: calamine → normalise → COPY → duplicate check by code, phone, email and tax code → upsert, into the same table
