@@ -172,10 +172,10 @@ async def test_customers_in_all_of_some_groups_are_planned_for_by_these_groups(
             values = [[], *[uuid4()] * 2, True] if mode == "and" else [[]]
             for _ in range(10):
                 await prepared.fetchval(*values)
-            counted = "select generic_plans, custom_plans from pg_prepared_statements where statement = $1"
-            plans.append(tuple(await connection.fetchrow(counted, texts[0])))
-    assert plans[0] == (0, 10)
-    assert sum(plans[1]) == 10
+            counted = "select sum(generic_plans) from pg_prepared_statements where statement = $1"
+            plans.append(await connection.fetchval(counted, texts[0]))
+    assert plans[0] == 0
+    assert plans[1] > 0
 
 
 async def _recorded(desk: Desk, composition: Any, where: Any, texts: list[str]) -> None:

@@ -135,6 +135,29 @@ async def test_one_index_serves_search_and_every_field(
     assert any("customer_search" in line for line in lines), lines
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        'customers(search: "khach") { nodes { code } }',
+        'customers(where: {name: {contains: "khach"}}) { nodes { code } }',
+        'customersAggregate(where: {or: [{code: {startsWith: "S"}}, {email: {endsWith: "vn"}}]}) { count }',
+    ],
+)
+async def test_a_text_is_planned_for_as_it_is(desk: Desk, condition: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planned once for any text, all that many records contain would be gathered to show the first of them."""
+    pool, asked = desk.database.pool(desk.workspace), []
+    real = pool.fetchval
+    monkeypatch.setattr(pool, "fetchval", lambda text, *values: (asked.append((text, values)), real(text, *values))[1])
+    await desk.do(f"{{ {condition} }}")
+    ((statement, values),) = asked
+    async with desk.database.connection(desk.workspace) as connection:
+        prepared = await connection.prepare(statement)
+        for _ in range(10):
+            await prepared.fetchval(*values)
+        counted = "select sum(generic_plans), sum(custom_plans) >= 10 from pg_prepared_statements where statement = $1"
+        assert tuple(await connection.fetchrow(counted, statement)) == (0, True)
+
+
 # Boards
 
 BOARD = "query($by: CustomerGroupField!, $n: Int) { customersGrouped(by: $by, first: $n, orderBy: [{field: CODE}]) "

@@ -53,6 +53,7 @@ def matching(
     search = selection.argument("search")
     if search is not None and not search.is_null:
         conditions += _searched(reader, record, search, alias)
+        reader.weighed |= link is None
     return table, conditions
 
 
@@ -72,14 +73,16 @@ def _searched(reader: Reader, record: Record, search: Argument, alias: str) -> l
 
 
 def _weighed(predicate: Predicate) -> bool:
-    """Whether only the ids in a condition tell how many rows satisfy it: next to none, or nearly all."""
+    """Whether only the values in a condition tell how many rows satisfy it: next to none, or nearly all."""
     match predicate:
         case And(parts) | Or(parts):
             return any(map(_weighed, parts))
         case Linked(part=part) | Related(part=part) | RelatedCount(part=part):
             return _weighed(part)
+        case Compare(_, "contains" | "startsWith" | "endsWith") | RelatedAll():
+            return True
         case _:
-            return isinstance(predicate, RelatedAll)
+            return False
 
 
 def _belonging(predicate: Predicate) -> bool:
