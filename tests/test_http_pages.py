@@ -237,6 +237,6 @@ async def test_the_access_log_writes_by_itself_after_a_moment(
 
     monkeypatch.setattr(access, "FLUSH_SECONDS", 0.01)
     log = AccessLog(Settings.load(data_dir=settings.data_dir, log_level="info"))
-    log.write(request_id="soon")
+    log.write(0.1, request_id="soon")
     await asyncio.sleep(0.1)
     assert "soon" in capsys.readouterr().err

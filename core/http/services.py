@@ -65,6 +65,7 @@ class Services:
         self.metrics.request(kind, status, operation, codes, statements, seconds, known=known)
         if self.access.on:
             self.access.write(
+                seconds,
                 request_id=request_id,
                 workspace=workspace.slug if workspace else None,
                 operation=operation[:100],
@@ -72,7 +73,6 @@ class Services:
                 actor_id=actor.user_id if actor else None,
                 status=status,
                 codes=codes,
-                ms=round(seconds * 1000, 2),
                 statements=statements,
             )
 
