@@ -1,6 +1,6 @@
 """Lists filtered by groups against the statements a careful hand would write for them, in one run.
 
-    python -m bench.groups [--rows N] [--data FOLDER] [--repeat N] [--questions 'NAME; NAME']
+    python -m bench.groups [--rows N] [--data FOLDER] [--repeat N] [--questions NAME ...]
 
 Every customer is in two or three of fifty groups on average, some in none, some in many; groups are of very different
 sizes. Each question is asked with other groups each time, by the API in process and as SQL, in turns; both return JSON
@@ -154,9 +154,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--data", type=Path, help="a folder to keep what was loaded in, for the next run")
     parser.add_argument("--repeat", type=int, default=100)
-    parser.add_argument("--questions", default="; ".join(q.name for q in QUESTIONS), help="the names of some")
+    names = [q.name for q in QUESTIONS]
+    parser.add_argument("--questions", nargs="+", choices=names, default=names)
     given = parser.parse_args()
-    chosen = [q for q in QUESTIONS if q.name in given.questions.split("; ")]
+    chosen = [q for q in QUESTIONS if q.name in given.questions]
     asyncio.run(run(given.rows, given.data, given.repeat, chosen))
 
 

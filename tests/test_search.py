@@ -39,6 +39,16 @@ async def desk(database: Database, module_workspace: Workspace) -> AsyncIterator
         yield opened
 
 
+async def statement_of(desk: Desk, asked: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, tuple[Any, ...]]:
+    """The one statement, and its parameters, that a query's field becomes."""
+    pool, seen = desk.database.pool(desk.workspace), []
+    real = pool.fetchval
+    monkeypatch.setattr(pool, "fetchval", lambda sql, *values: (seen.append((sql, values)), real(sql, *values))[1])
+    await desk.do(f"{{ {asked} }}")
+    (one,) = seen
+    return one
+
+
 async def found(desk: Desk, text: str | None) -> set[str]:
     answer = await desk.do(FIND, s=text)
     codes = {c["code"] for c in answer["nodes"]}
@@ -117,11 +127,7 @@ async def test_opportunities_are_searched(desk: Desk) -> None:
 async def test_one_index_serves_search_and_every_field(
     desk: Desk, condition: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool, asked = desk.database.pool(desk.workspace), []
-    real = pool.fetchval
-    monkeypatch.setattr(pool, "fetchval", lambda text, *values: (asked.append((text, values)), real(text, *values))[1])
-    await desk.do(f"{{ {condition} }}")
-    ((statement, values),) = asked
+    statement, values = await statement_of(desk, condition, monkeypatch)
     async with desk.database.connection(desk.workspace) as connection:
         trial = connection.transaction()
         await trial.start()
@@ -145,11 +151,7 @@ async def test_one_index_serves_search_and_every_field(
 )
 async def test_a_text_is_planned_for_as_it_is(desk: Desk, condition: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planned once for any text, all that many records contain would be gathered to show the first of them."""
-    pool, asked = desk.database.pool(desk.workspace), []
-    real = pool.fetchval
-    monkeypatch.setattr(pool, "fetchval", lambda text, *values: (asked.append((text, values)), real(text, *values))[1])
-    await desk.do(f"{{ {condition} }}")
-    ((statement, values),) = asked
+    statement, values = await statement_of(desk, condition, monkeypatch)
     async with desk.database.connection(desk.workspace) as connection:
         prepared = await connection.prepare(statement)
         for _ in range(10):

@@ -120,10 +120,10 @@ class Reader(Conditions):
         return self.object(record, alias, selection.under(type_), path, (table, conditions))
 
     def columns(
-        self, record: Record, alias: str, selections: list[Selection], path: tuple[str, ...], added: str = ""
+        self, record: Record, alias: str, selections: list[Selection], path: tuple[str, ...], custom: str = ""
     ) -> Columns:
-        """What is asked of a row, each value under its response key; added fields are read from `added`, if given."""
-        return [(s.key, self._column(record, alias, s, (*path, s.key), added or alias)) for s in selections]
+        """What is asked of a row, each value under its response key; custom fields are read from the row `custom`."""
+        return [(s.key, self._column(record, alias, s, (*path, s.key), custom or alias)) for s in selections]
 
     def object(
         self,
@@ -137,30 +137,30 @@ class Reader(Conditions):
     ) -> str:
         """What is asked of a row as a JSON object, after `first`: of one at hand or of `row` (its FROM and conditions).
 
-        Each reading of a field from the JSON of a row's added fields begins with decompressing all of it. Where there
+        Each reading of a field from the JSON of a row's custom fields begins with decompressing all of it. Where there
         are several, it is decompressed before, once (PostgreSQL hands on unchanged what nothing is added to).
         """
-        added, tables = "", [row[0]] if row else []
-        if several_added(record, selections):
-            added = self.alias()
-            tables.append(f"lateral (select {alias}.custom || '{{}}' as custom offset 0) {added}")
+        custom, tables = "", [row[0]] if row else []
+        if several_custom(record, selections):
+            custom = self.alias()
+            tables.append(f"lateral (select {alias}.custom || '{{}}' as custom offset 0) {custom}")
         rows = f" from {', '.join(tables)}" if tables else ""
         if row:
             rows += f" where {' and '.join(row[1])}"
-        return json_object([*first, *self.columns(record, alias, selections, path, added)], rows)
+        return json_object([*first, *self.columns(record, alias, selections, path, custom)], rows)
 
     def listed(self, record: Record, alias: str, selections: list[Selection], path: tuple[str, ...]) -> tuple[str, str]:
         """What is asked of rows, in the cheapest form: a select list, and what of its row `r` is the JSON."""
-        if several_added(record, selections):
+        if several_custom(record, selections):
             return f"{self.object(record, alias, selections, path)} as j", "r.j"
         return select_list(self.columns(record, alias, selections, path)), "r"
 
-    def _column(self, record: Record, alias: str, selection: Selection, path: tuple[str, ...], added: str) -> str:
+    def _column(self, record: Record, alias: str, selection: Selection, path: tuple[str, ...], custom: str) -> str:
         name = selection.name
         if name == "__typename":
             return f"{literal(record.name)}::text"
         if field := record.fields.get(name):
-            return self.value(record, field, added if field.custom else alias)
+            return self.value(record, field, custom if field.custom else alias)
         if to_one := record.to_one.get(name):
             return self.to_one(record, to_one, alias, selection, path)
         if to_many := record.to_many.get(name):
@@ -217,8 +217,8 @@ class Reader(Conditions):
         return self.exists(self._children(relation, path), self.link(relation, alias), TRUE, "count(*)")
 
 
-def several_added(record: Record, selections: list[Selection]) -> bool:
-    """Whether more than one added field of a row is asked for."""
+def several_custom(record: Record, selections: list[Selection]) -> bool:
+    """Whether more than one custom field of a row is asked for."""
     return sum(s.name in record.fields and bool(record.fields[s.name].custom) for s in selections) > 1
 
 
