@@ -22,17 +22,21 @@ ROLES = {"all": "admin", "team": "manager", "shared": "salesperson"}
 TEXTS = ("hoa", "anh", "ngu", "tra", "pha", "mai", "kim", "lon", "tho", "vie")
 
 #: Groups are read by everybody; one customer in fifty is shared with the salesperson, one in a hundred with everyone.
-_SETUP = """
+_SETUP = (
+    """
 insert into permission_grant (id, role_id, record_type, action, scope)
 select gen_random_uuid(), id, 'Group', 'read', 'ALL' from role where name in ('Manager', 'Salesperson')
-on conflict do nothing;
+on conflict do nothing
+""",
+    """
 insert into customer_viewer (id, customer_id, user_id, everyone)
 select gen_random_uuid(), id, case when n % 2 = 0 then '{actor}'::uuid end, n % 2 = 1
 from (select id, row_number() over (order by created_at, id) n from customer where deleted_at is null) c
-where n % 50 < 2 and not exists (select from customer_viewer where customer_id = c.id);
-analyze;
-select pg_notify('crm_access', 'default');
-"""
+where n % 50 < 2 and not exists (select from customer_viewer where customer_id = c.id)
+""",
+    "analyze",
+    "select pg_notify('crm_access', 'default')",
+)
 
 
 @dataclass
@@ -95,7 +99,8 @@ async def gather(data: Path) -> tuple[str, str, list[Facts]]:
             for who, role in ROLES.items():
                 account = next(a for a in accounts if a["role"] == role)
                 actors.append((who, account, await _policy(c, account["login"], who)))
-            await c.execute(_SETUP.replace("{actor}", str(actors[-1][2]["actor"])))
+            for statement in _SETUP:
+                await c.execute(statement.replace("{actor}", str(actors[-1][2]["actor"])))
             return (
                 database.dsn,
                 workspace.schema,
@@ -143,20 +148,22 @@ async def _facts(c: asyncpg.Connection, who: str, token: str, policy: dict[str, 
 
 
 def find_pages(facts: Facts, server: Server, page: int) -> None:
-    """Walk to the page by cursors, and note where it begins: as our cursor, and as the row before it."""
+    """Walk to the page by cursors, and note where it begins: as our cursor, and as the row before it.
+
+    For whoever sees fewer pages it is one of the last that he sees.
+    """
     query = """query($first: Int!, $after: String) { customers(first: $first, after: $after,
       orderBy: [{field: CREATED_AT, direction: DESC}]) {
       nodes { id createdAt } pageInfo { endCursor hasNextPage } } }"""
     after, left = None, (page - 1) * 50
-    last: dict[str, Any] = {}
     while left > 0:
         body = json.dumps({"query": query, "variables": {"first": min(left, 200), "after": after}}).encode()
         found = post(server.url, body, facts.authorization)["data"]["customers"]
-        last, after = found["nodes"][-1], found["pageInfo"]["endCursor"]
-        left -= 200
-        if not found["pageInfo"]["hasNextPage"]:
+        if after is not None and not found["pageInfo"]["hasNextPage"]:
             break
-    facts.pages = [{"after": after, "createdAt": last["createdAt"], "id": last["id"]}]
+        last, after = found["nodes"][-1], found["pageInfo"]["endCursor"]
+        facts.pages = [{"after": after, "createdAt": last["createdAt"], "id": last["id"]}]
+        left -= 200
 
 
 def find_cursors(facts: Facts, server: Server, page: int) -> None:

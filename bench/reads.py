@@ -22,7 +22,7 @@ from typing import Any
 
 from bench import servers
 from bench.facts import Facts, bodies, find_cursors, find_pages, gather
-from bench.questions import QUESTIONS, Question
+from bench.questions import BY_NAME, QUESTIONS, Question
 from bench.servers import ROOT, Sample, Server
 
 CONNECTIONS = (1, 16)
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace, data: Path) -> None:
             started.append(servers.postgraphile(dsn, schema))
         for server in started:
             server.wait()
-        questions = [q for q in QUESTIONS if q.name in options.questions.split(",")]
+        questions = [BY_NAME[name] for name in options.questions.split(",")]
         rows = []
         for facts in asking:
             find_pages(facts, ours, min(PAGE, max(2, options.customers // 200)))

@@ -34,9 +34,11 @@ async def _run(job: JobContext) -> Mapping[str, Any]:
         names = await connection.fetch(
             "select distinct record_type from change where change_set_id = $1", job.input["changeSet"]
         )
-        catalog = job.policy.catalog
-        tables = [catalog[r["record_type"]].type.tablename for r in names if r["record_type"] in catalog]
-        for table in (*sorted(tables), "change"):
+    catalog = job.policy.catalog
+    tables = [catalog[r["record_type"]].type.tablename for r in names if r["record_type"] in catalog]
+    for table in (*sorted(tables), "change"):
+        # A transaction for each: whoever looks after two tables at once waits for others who do so, too.
+        async with job.database.transaction(job.workspace, statement_timeout_ms=0) as connection:
             await connection.execute(f"analyze {quote(table)}")
             await connection.fetch(_PENDING, quote(table))
     return {"tables": sorted(tables)}
