@@ -495,7 +495,7 @@ async def test_no_signature_is_logged(client: Client, capsys: pytest.CaptureFixt
     shown = core.log.redact(logging.getLogger(), "info", event)
     assert signature not in str(shown)
     await client.raw.get(file["url"])
-    client.services.access.flush()
+    client.services.answered.settle()
     assert signature not in "".join(capsys.readouterr())
 
 

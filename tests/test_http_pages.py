@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -15,8 +16,9 @@ import pytest
 from graphql import build_schema
 
 from core.database import Database
-from core.http import gauges
+from core.http import answered, gauges
 from core.http.access import AccessLog
+from core.http.answered import Answered
 from core.http.metrics import NAMES, OTHERS, Metrics, Sharing
 from core.meters import Gauge, snapshot
 from core.settings import Settings
@@ -171,7 +173,7 @@ def test_the_processes_of_a_server_speak_for_one_another(tmp_path: Path) -> None
         for process in (alive, ended):
             (tmp_path / f"{process.pid}.json").write_bytes(orjson.dumps(snapshot((*two.meters, gauge))))
         (tmp_path / "1.json").write_bytes(b"{")
-        text = Sharing(one, tmp_path, lambda: [gauge]).text([])
+        text = Sharing(lambda: one.meters, tmp_path, lambda: [gauge]).text([])
     finally:
         alive.kill()
         alive.wait()
@@ -215,7 +217,7 @@ async def test_the_access_log_says_what_was_done_and_nothing_that_was_in_it(
     async with opened(database, settings, log_level="info") as client:
         query = "query Find($s: String) { customers(search: $s) { totalCount } }"
         await client.post(query, variables={"s": "Nguyễn Bí Mật"}, headers={"x-request-id": "log-1"})
-        client.services.access.flush()
+        client.services.answered.settle()
         written = capsys.readouterr().err
         token = client.token
     lines = [orjson.loads(line) for line in written.splitlines() if '"crm.access"' in line]
@@ -228,15 +230,36 @@ async def test_the_access_log_says_what_was_done_and_nothing_that_was_in_it(
         assert secret not in written
 
 
-async def test_the_access_log_writes_by_itself_after_a_moment(
+def noted(requests: Answered, request_id: str) -> None:
+    requests.note(
+        request_id, None, None, kind="query", operation="", status=200, codes=(), statements=1, seconds=0.1
+    )  # fmt: skip
+
+
+async def test_what_was_answered_is_counted_and_logged_by_itself_after_a_moment(
     settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import asyncio
-
-    from core.http import access
-
-    monkeypatch.setattr(access, "FLUSH_SECONDS", 0.01)
-    log = AccessLog(Settings.load(data_dir=settings.data_dir, log_level="info"))
-    log.write(0.1, request_id="soon")
+    monkeypatch.setattr(answered, "SETTLE_SECONDS", 0.01)
+    metrics = Metrics()
+    requests = Answered(metrics, AccessLog(Settings.load(data_dir=settings.data_dir, log_level="info")))
+    noted(requests, "soon")
+    assert not metrics.requests.values
     await asyncio.sleep(0.1)
     assert "soon" in capsys.readouterr().err
+    assert metrics.requests.values == {("query", "200"): 1}
+
+
+async def test_many_requests_are_not_waited_with(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    requests = Answered(Metrics(), AccessLog(Settings.load(data_dir=settings.data_dir, log_level="info")))
+    for n in range(answered.SETTLE_REQUESTS):
+        noted(requests, f"many-{n}")
+    assert capsys.readouterr().err.count("many-") == answered.SETTLE_REQUESTS
+
+
+async def test_on_a_console_each_request_is_shown_at_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    log = AccessLog(Settings.load(data_dir=settings.data_dir, log_level="info", log_format="console"))
+    monkeypatch.setattr(log, "write", lambda requests: shown.extend(r.request_id for r in requests))
+    requests = Answered(Metrics(), log)
+    noted(requests, "now")
+    assert shown == ["now"]

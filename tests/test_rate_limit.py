@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,6 +13,8 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.auth import ANONYMOUS
 from core.context import Actor, ActorKind
@@ -19,7 +22,7 @@ from core.database import Database
 from core.errors import TooManyRequests
 from core.grants import SYSTEM
 from core.http import allowance
-from core.http.allowance import SLICES, Allowance, Bucket, Policy
+from core.http.allowance import SLICES, Allowance, Bucket, Level, Policy, Quota
 from core.settings import Settings
 from tests.acceptance.client import Client, code, opened
 from tests.test_http_streams import connected, greet, subscribe
@@ -158,7 +161,7 @@ async def test_a_debt_is_waited_for(database: Database, settings: Settings) -> N
     assert taken(one, actor, 20) == 10
     await settled(one)
     bucket = one._buckets[actor.user_id]  # type: ignore[index]
-    bucket.at -= 3
+    bucket.requests.full -= 3
     assert taken(one, actor, 20) in (2, 3)
     await settled(one)
 
@@ -171,7 +174,7 @@ async def test_a_database_that_is_away_stops_nobody(
     actor = somebody()
     assert taken(own, actor, 50) == 50
     await settled(own)
-    assert own._buckets[actor.user_id].spent == 50, "it is told later"  # type: ignore[index]
+    assert own._buckets[actor.user_id].requests.spent == 50, "it is told later"  # type: ignore[index]
     assert taken(own, actor, 100) == 50
 
 
@@ -203,14 +206,33 @@ async def test_memory_has_a_bound(database: Database, settings: Settings, monkey
 
 
 def test_a_bucket_fills_at_a_constant_rate() -> None:
-    bucket = Bucket(Policy(60, 600, 60), 0.0)
-    bucket.requests, bucket.cost, bucket.spent, bucket.costs = 0, -100, 60, 700
-    assert bucket.wait == 11
-    bucket.fill(10.5)
-    assert (bucket.requests, bucket.cost, bucket.wait) == (10.5, 5.0, 0)
-    bucket.fill(60)
-    assert (bucket.requests, bucket.spent) == (60, 0)
-    assert (bucket.cost, bucket.costs) == (500, 700)
+    bucket = Bucket("somebody", Policy(60, 600, 60), 0.0)
+    bucket.requests.take(60, 0.0)
+    bucket.cost.take(700, 0.0)
+    assert bucket.header(0.0) == b'"requests";r=0;t=60, "cost";r=0;t=70'
+    assert bucket.wait(0.0) == 11, "a hundred were taken that were not there"
+    assert bucket.header(10.5) == b'"requests";r=10;t=50, "cost";r=5;t=60'
+    assert bucket.wait(10.5) == 0
+    bucket.requests.take(1, 60.0)
+    assert (bucket.header(60.0), bucket.requests.spent) == (b'"requests";r=59;t=1, "cost";r=500;t=10', 1)
+    bucket.cost.take(1, 60.0)
+    assert bucket.cost.spent == 701, "of which some is still missing"
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 40)), max_size=60), st.integers(1, 100), st.integers(1, 50))
+def test_a_level_is_a_bucket_that_is_filled_drop_by_drop(
+    steps: list[tuple[float, int]], quantity: int, seconds: int
+) -> None:
+    level, held, now = Level(Quota("requests", quantity, seconds), 0.0), float(quantity), 0.0
+    for passed, amount in steps:
+        now += passed
+        held = min(quantity, held + passed * quantity / seconds)
+        if not math.isclose(held, 1, abs_tol=1e-3):
+            assert (level.wait(now) <= 0) == (held >= 1)
+        level.take(amount, now)
+        held -= amount
+        (left,) = re.findall(rb"r=(\d+)", level.header(now))
+        assert math.isclose(int(left), max(0, held), abs_tol=1.001)
 
 
 async def test_signing_in_works_with_an_expired_token_in_the_header(database: Database, settings: Settings) -> None:

@@ -13,8 +13,6 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
-from functools import cached_property
 from uuid import UUID
 
 import asyncpg
@@ -32,6 +30,8 @@ LOG = logger("crm.allowance")
 
 #: What part of a bucket a process gives out before it tells the others.
 SLICES = 50
+#: Seconds by which sums of times may be wrong; in which nothing comes back that anybody would miss.
+TOLERANCE = 1e-7
 #: Actors whose buckets a process knows; of more, those who have asked for nothing longest are forgotten.
 KNOWN = 20_000
 #: After so many reports, buckets that are full again are swept out.
@@ -50,79 +50,90 @@ returning requests, cost
 """
 
 
-@dataclass(frozen=True)
+class Quota:
+    """So much of one thing in `seconds`, 0 is no limit; `name` is what it is called in the headers."""
+
+    __slots__ = ("name", "quantity", "seconds", "slice", "step")
+
+    def __init__(self, name: str, quantity: int, seconds: int) -> None:
+        self.name = name.encode()
+        self.quantity = quantity
+        self.seconds = seconds
+        #: Seconds in which one comes back.
+        self.step = seconds / quantity if quantity else 0.0
+        #: What is given out before the others are told.
+        self.slice = quantity / SLICES if quantity else math.inf
+
+
+class Level:
+    """What is left of a quota, as this process sees it, and what has been spent that the others do not know yet.
+
+    Kept is the moment at which all of it is there again: what comes back meanwhile need not be added (the generic cell
+    rate algorithm).
+    """
+
+    __slots__ = ("full", "quota", "spent")
+
+    def __init__(self, quota: Quota, now: float) -> None:
+        self.quota = quota
+        self.full = now
+        self.spent = 0
+
+    def wait(self, now: float) -> float:
+        """Seconds until there is one; not more than 0 where there is one now."""
+        return self.full + self.quota.step - now - self.quota.seconds - TOLERANCE
+
+    def take(self, amount: int, now: float) -> bool:
+        """Take some out, be it more than there is; says whether the others should be told."""
+        if self.full <= now:
+            # Of what was spent before, nothing is missing anywhere any more.
+            self.full, self.spent = now, 0
+        self.full += amount * self.quota.step
+        self.spent += amount
+        return self.spent >= self.quota.slice
+
+    def put(self, left: float, now: float) -> None:
+        """Let there be so many."""
+        self.full = now + (self.quota.quantity - left) * self.quota.step
+
+    def header(self, now: float) -> bytes:
+        """What is left, as the header RateLimit says it: `r` now, all of it again in `t` seconds."""
+        quota, until = self.quota, max(0.0, self.full - now)
+        left = max(0.0, quota.quantity - (until - TOLERANCE) / quota.step)
+        return b'"%b";r=%d;t=%d' % (quota.name, left, math.ceil(until))
+
+
 class Policy:
     """What one actor may ask for in `seconds`: so many `requests`, and so much `cost`; 0 is no limit."""
 
-    requests: int
-    cost: int
-    seconds: int
-
-    @cached_property
-    def header(self) -> bytes:
-        """The policy, where it limits anything, as the header RateLimit-Policy says it."""
-        found = [f'"{name}";q={quota};w={self.seconds}' for name, quota in self._quotas if quota]
-        return ", ".join(found).encode()
-
-    @property
-    def _quotas(self) -> tuple[tuple[str, int], ...]:
-        return ("requests", self.requests), ("cost", self.cost)
+    def __init__(self, requests: int, cost: int, seconds: int) -> None:
+        self.requests = Quota("requests", requests, seconds)
+        self.cost = Quota("cost", cost, seconds)
+        quotas = [q for q in (self.requests, self.cost) if q.quantity]
+        #: The policy, where it limits anything, as the header RateLimit-Policy says it.
+        self.header = b", ".join(b'"%b";q=%d;w=%d' % (q.name, q.quantity, q.seconds) for q in quotas)
 
 
 class Bucket:
-    """What an actor has left, as this process sees it, and what he has spent that the others do not know yet."""
+    """The levels of one actor; `key` is what the others know them by."""
 
-    __slots__ = ("at", "cost", "costs", "policy", "reporting", "requests", "spent")
+    __slots__ = ("cost", "key", "limited", "policy", "reporting", "requests")
 
-    def __init__(self, policy: Policy, now: float) -> None:
+    def __init__(self, key: UUID | str, policy: Policy, now: float) -> None:
+        self.key = key
         self.policy = policy
-        self.requests = float(policy.requests)
-        self.cost = float(policy.cost)
-        self.at = now
-        self.spent = self.costs = 0
+        self.requests = Level(policy.requests, now)
+        self.cost = Level(policy.cost, now)
+        self.limited = [level for level in (self.requests, self.cost) if level.quota.quantity]
         self.reporting = False
 
-    def fill(self, now: float) -> None:
-        """Let in what has come since the last look."""
-        policy, passed = self.policy, now - self.at
-        self.at = now
-        if policy.requests:
-            self.requests += policy.requests / policy.seconds * passed
-            if self.requests >= policy.requests:
-                # Of what was spent before, nothing is missing anywhere any more.
-                self.requests, self.spent = float(policy.requests), 0
-        if policy.cost:
-            self.cost += policy.cost / policy.seconds * passed
-            if self.cost >= policy.cost:
-                self.cost, self.costs = float(policy.cost), 0
+    def wait(self, now: float) -> int:
+        """Whole seconds until one more request may be made; not more than 0 where one may be made now."""
+        return math.ceil(max(self.requests.wait(now), self.cost.wait(now)))
 
-    @property
-    def wait(self) -> int:
-        """Whole seconds until one more request may be made; 0 where one may be made now."""
-        policy, wait = self.policy, 0.0
-        if policy.requests and self.requests < 1:
-            wait = (1 - self.requests) * policy.seconds / policy.requests
-        if policy.cost and self.cost < 1:
-            wait = max(wait, (1 - self.cost) * policy.seconds / policy.cost)
-        return math.ceil(wait)
-
-    @property
-    def owes(self) -> bool:
-        """Whether a slice has been given out that the others do not know of."""
-        policy = self.policy
-        return self.spent * SLICES >= policy.requests > 0 or self.costs * SLICES >= policy.cost > 0
-
-    def header(self) -> bytes:
-        """What is left, as the header RateLimit says it: `r` now, all of it again in `t` seconds."""
-        policy = self.policy
-        left = b""
-        if policy.requests:
-            full = math.ceil((policy.requests - self.requests) * policy.seconds / policy.requests)
-            left = b'"requests";r=%d;t=%d' % (max(0, self.requests), full)
-        if policy.cost:
-            full = math.ceil((policy.cost - self.cost) * policy.seconds / policy.cost)
-            left += b'%b"cost";r=%d;t=%d' % (b", " if left else b"", max(0, self.cost), full)
-        return left
+    def header(self, now: float) -> bytes:
+        """What is left of each, as the header RateLimit says it."""
+        return b", ".join([level.header(now) for level in self.limited])
 
 
 class Allowance:
@@ -139,8 +150,8 @@ class Allowance:
 
     async def close(self) -> None:
         """Tell the others what they do not know yet."""
-        for key, bucket in self._buckets.items():
-            self._tell(key, bucket)
+        for bucket in self._buckets.values():
+            self._tell(bucket)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2)
 
@@ -156,68 +167,65 @@ class Allowance:
         now = time.monotonic()
         bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[key] = Bucket(policy, now)
+            bucket = self._buckets[key] = Bucket(key, policy, now)
             if len(self._buckets) > KNOWN:
                 self._buckets.popitem(last=False)
         else:
             self._buckets.move_to_end(key)
-            bucket.fill(now)
-            if wait := bucket.wait:
-                self._tell(key, bucket)
+            if (wait := bucket.wait(now)) > 0:
+                self._tell(bucket)
                 RATE_LIMITED.add("address" if policy is self._of_address else "actor")
                 raise TooManyRequests(f"Too many requests: try again in {wait} seconds.", retry_after=wait)
-        bucket.requests -= 1
-        bucket.spent += 1
-        if bucket.owes:
-            self._tell(key, bucket)
+        if bucket.requests.take(1, now):
+            self._tell(bucket)
         return bucket
 
     def charge(self, bucket: Bucket | None, cost: int) -> None:
         """Take the cost of an operation that was let in out of its actor's bucket; it may leave less than nothing."""
-        if bucket is not None and bucket.policy.cost:
-            bucket.cost -= cost
-            bucket.costs += cost
+        if bucket is not None and bucket.cost.take(cost, time.monotonic()):
+            self._tell(bucket)
 
     def headers(self, bucket: Bucket | None) -> Headers:
         """The headers of an answer: what may be asked for, and what is left of it."""
         if bucket is None:
             return ()
-        return ((b"ratelimit-policy", bucket.policy.header), (b"ratelimit", bucket.header()))
+        return ((b"ratelimit-policy", bucket.policy.header), (b"ratelimit", bucket.header(time.monotonic())))
 
     def standing(self, actor: Actor, client: str) -> Headers:
         """The same for an actor who was turned away."""
         return self.headers(self._buckets.get(_key(actor, client)))
 
-    def _tell(self, key: UUID | str, bucket: Bucket) -> None:
-        if bucket.reporting or not (bucket.spent or bucket.costs):
+    def _tell(self, bucket: Bucket) -> None:
+        if bucket.reporting or not (bucket.requests.spent or bucket.cost.spent):
             return
         bucket.reporting = True
-        task = asyncio.get_running_loop().create_task(self._report(str(key), bucket))
+        task = asyncio.get_running_loop().create_task(self._report(bucket))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _report(self, key: str, bucket: Bucket) -> None:
-        policy, spent, costs = bucket.policy, bucket.spent, bucket.costs
-        bucket.spent = bucket.costs = 0
+    async def _report(self, bucket: Bucket) -> None:
+        policy, requests, cost = bucket.policy, bucket.requests, bucket.cost
+        spent, costs = requests.spent, cost.spent
+        requests.spent = cost.spent = 0
         self._reports += 1
+        seconds = policy.requests.seconds
+        values = (policy.requests.quantity, policy.cost.quantity, spent, costs, seconds)
         try:
             async with self._database.admin() as connection:
-                row = await connection.fetchrow(
-                    _REPORT, key, float(policy.requests), float(policy.cost), float(spent), float(costs),
-                    float(policy.seconds),
-                )  # fmt: skip
+                row = await connection.fetchrow(_REPORT, str(bucket.key), *map(float, values))
                 if self._reports % SWEEP == 0:
                     await connection.execute(
-                        "delete from crm.allowance where at < now() - 2 * interval '1 second' * $1", policy.seconds
+                        "delete from crm.allowance where at < now() - 2 * interval '1 second' * $1", seconds
                     )
         except (OSError, DatabaseError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             # Until the database is back each process counts by itself.
-            bucket.spent, bucket.costs = bucket.spent + spent, bucket.costs + costs
+            requests.spent, cost.spent = requests.spent + spent, cost.spent + costs
             LOG.warning("allowance_not_shared", reason=type(error).__name__)
         else:
             # What was given out since then is not in it.
-            bucket.fill(time.monotonic())
-            bucket.requests, bucket.cost = row["requests"] - bucket.spent, row["cost"] - bucket.costs
+            now = time.monotonic()
+            requests.put(row["requests"] - requests.spent, now)
+            cost.put(row["cost"] - cost.spent, now)
         finally:
             bucket.reporting = False
 

@@ -71,7 +71,7 @@ class Application:
         tracing.start(self.settings)
         services = self.services = await self._open(self.settings)
         gauges = Gauges(services)
-        sharing = Sharing(services.metrics, self.settings.metrics_dir, gauges.process)
+        sharing = Sharing(services.answered.meters, self.settings.metrics_dir, gauges.process)
         try:
             sharing.start()
             self._sockets = Sockets(services)

@@ -56,7 +56,7 @@ class Downloads:
             for name, value in self._cors.headers(origin.encode("latin-1") if origin else None):
                 response.headers[name.decode()] = value.decode("latin-1")
             response.headers.add_vary_header("origin")
-        services.record(
+        services.answered.note(
             request_id,
             workspace,
             None,

@@ -224,7 +224,7 @@ class Endpoint:
         await send({"type": "http.response.body", "body": body})
 
     def _record(self, exchange: Exchange, status: int) -> None:
-        self._services.record(
+        self._services.answered.note(
             exchange.request_id,
             exchange.workspace,
             exchange.actor,

@@ -72,8 +72,10 @@ class Sharing:
     since stays in the sums, its gauges do not. Without a folder a process speaks for itself.
     """
 
-    def __init__(self, metrics: Metrics, folder: Path | None, gauges: Callable[[], Iterable[Meter]]) -> None:
-        self._metrics = metrics
+    def __init__(
+        self, requests: Callable[[], Iterable[Meter]], folder: Path | None, gauges: Callable[[], Iterable[Meter]]
+    ) -> None:
+        self._requests = requests
         self._gauges = gauges
         self._folder = folder
         self._task: asyncio.Task[None] | None = None
@@ -96,7 +98,7 @@ class Sharing:
         return text([*merged(shown), *snapshot(common)])
 
     def _own(self) -> list[Snapshot]:
-        return snapshot((*self._metrics.meters, *METERS, *self._gauges()))
+        return snapshot((*self._requests(), *METERS, *self._gauges()))
 
     def _others(self, folder: Path) -> Iterable[list[Snapshot]]:
         for file in folder.glob("*.json"):

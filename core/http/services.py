@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from core.auth import Authenticator
-from core.context import Actor, Workspace
 from core.database import Database
 from core.events.hubs import Hubs
 from core.features import Features
 from core.files import FileStore
 from core.http.access import AccessLog
 from core.http.allowance import Allowance
+from core.http.answered import Answered
 from core.http.directory import Directory
 from core.http.documents import Documents
 from core.http.metrics import Metrics
@@ -38,8 +37,7 @@ class Services:
     allowance: Allowance
     hubs: Hubs
     limits: Limits
-    metrics: Metrics
-    access: AccessLog
+    answered: Answered
     closing: AsyncExitStack
 
     @property
@@ -47,38 +45,9 @@ class Services:
         """What requests find in their context's `extra`."""
         return {"auth": self.authenticator, "files": self.files}
 
-    def record(
-        self,
-        request_id: str,
-        workspace: Workspace | None,
-        actor: Actor | None,
-        *,
-        kind: str,
-        operation: str,
-        status: int,
-        codes: Sequence[str],
-        statements: int,
-        seconds: float,
-    ) -> None:
-        """Count an operation that has been answered and log it; `status` is that of HTTP, 0 on a socket."""
-        known = actor is not None and actor.user_id is not None
-        self.metrics.request(kind, status, operation, codes, statements, seconds, known=known)
-        if self.access.on:
-            self.access.write(
-                seconds,
-                request_id=request_id,
-                workspace=workspace.slug if workspace else None,
-                operation=operation[:100],
-                kind=kind,
-                actor_id=actor.user_id if actor else None,
-                status=status,
-                codes=codes,
-                statements=statements,
-            )
-
     async def close(self) -> None:
         """Close everything that was opened, last first."""
-        self.access.flush()
+        self.answered.settle()
         await self.closing.aclose()
 
 
@@ -123,7 +92,6 @@ async def services_over(
         allowance,
         hubs,
         Limits.of(settings),
-        Metrics(),
-        AccessLog(settings),
+        Answered(Metrics(), AccessLog(settings)),
         closing.pop_all(),
     )

@@ -260,7 +260,7 @@ class Socket:
         else:
             await self._say({"id": id_, "type": "next", "payload": orjson.Fragment(body)})
             await self._say({"id": id_, "type": "complete"})
-        self._services.record(
+        self._services.answered.note(
             request_id,
             self._workspace,
             actor,
