@@ -164,7 +164,7 @@ class Features:
     async def composed(self, workspace: Workspace) -> Composed:
         """The composition with what came with it: who was left out and why, abilities, jobs."""
         entry = self._entries.get(workspace.slug)
-        if entry is None or entry.workspace != workspace:
+        if entry is None or (entry.workspace is not workspace and entry.workspace != workspace):
             entry = self._entries[workspace.slug] = _Entry(workspace)
         if entry.composed is None:
             await asyncio.shield(self._follow(entry))

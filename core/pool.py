@@ -115,20 +115,24 @@ class Pool:
         if self._closed:
             message = "the pool is closed"
             raise DatabaseError(message)
-        future: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Connection] = loop.create_future()
         self.waiters.append(future)
         if self.wants():
             self.open_for_waiter()
+        expiry = loop.call_later(self._timeout, self._expire, future)
         try:
-            async with asyncio.timeout(self._timeout):
-                return await future
-        except TimeoutError:
-            self._abandon(future)
-            message = f"no database connection became free within {self._timeout:g} seconds"
-            raise DatabaseError(message, seconds=self._timeout) from None
+            return await future
         except BaseException:
             self._abandon(future)
             raise
+        finally:
+            expiry.cancel()
+
+    def _expire(self, future: asyncio.Future[Connection]) -> None:
+        if not future.done():
+            message = f"no database connection became free within {self._timeout:g} seconds"
+            future.set_exception(DatabaseError(message, seconds=self._timeout))
 
     def release(self, connection: Connection) -> None:
         """Give a connection back, clean: to whoever waits for one, else to the idle ones."""

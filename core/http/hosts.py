@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
+
+#: Of names this long at most it is remembered how they are read; no longer one can be looked up.
+_LONGEST = 260
 
 
 def host_of(header: bytes) -> str:
     """The name in a Host header, without port, in lower case."""
+    return _cached(header) if len(header) <= _LONGEST else _read(header)
+
+
+def _read(header: bytes) -> str:
     name = header.decode("latin-1").strip().lower()
     if name.startswith("["):
         return name.partition("]")[0] + "]"
     return name.partition(":")[0]
+
+
+_cached = lru_cache(500)(_read)
 
 
 class Hosts:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from graphql import (
     ArgumentNode,
     DocumentNode,
     FragmentDefinitionNode,
+    GraphQLBoolean,
     GraphQLError,
     GraphQLInputType,
+    GraphQLScalarType,
     GraphQLSchema,
     GraphQLSyntaxError,
     NonNullTypeNode,
@@ -21,6 +25,7 @@ from graphql import (
     VariableNode,
     Visitor,
     coerce_input_value,
+    get_nullable_type,
     parse,
     type_from_ast,
     validate,
@@ -59,6 +64,7 @@ class Operation:
             self.variables[name] = type_from_ast(schema, definition.type)  # type: ignore[assignment]
             if definition.default_value is None and not isinstance(definition.type, NonNullTypeNode):
                 self._optional.add(name)
+        self._shapes = {name: self._shaper(name) for name in self.variables}
         self._plans: OrderedDict[Any, Read] = OrderedDict()
 
     def coerce(self, given: dict[str, Any]) -> dict[str, Any] | list[GraphQLError]:
@@ -82,15 +88,20 @@ class Operation:
 
     def shape(self, variables: dict[str, Any]) -> Any:
         """The part of the variables that decides the SQL text."""
-        sizes, searches = self.prepared.sizes, self.prepared.searches
-        return tuple(
-            (name, value)
-            if name in sizes
-            else (name, value and len(words(value)))
-            if name in searches
-            else (name, shape(value, self.variables[name]))
-            for name, value in variables.items()
-        )
+        shapes = self._shapes
+        return tuple([(name, shapes[name](value)) for name, value in variables.items()])
+
+    def _shaper(self, name: str) -> Callable[[Any], Any]:
+        """What names the part of a variable's values that decides the SQL text."""
+        type_ = self.variables[name]
+        if name in self.prepared.sizes:
+            return _itself
+        if name in self.prepared.searches:
+            return _words
+        nullable = get_nullable_type(type_)
+        if isinstance(nullable, GraphQLScalarType) and nullable is not GraphQLBoolean:
+            return _given
+        return partial(shape, type_=type_)
 
     def plan(self, key: Any) -> Read | None:
         """The plan kept under a key."""
@@ -106,6 +117,18 @@ class Operation:
         self._plans[key] = plan
         if len(self._plans) > 100:
             self._plans.popitem(last=False)
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _words(text: str | None) -> int | None:
+    return None if text is None else len(words(text))
+
+
+def _given(value: Any) -> bool:
+    return value is not None
 
 
 class Prepared:
