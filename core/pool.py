@@ -134,11 +134,14 @@ class Pool:
             message = f"no database connection became free within {self._timeout:g} seconds"
             future.set_exception(DatabaseError(message, seconds=self._timeout))
 
-    def release(self, connection: Connection) -> None:
-        """Give a connection back, clean: to whoever waits for one, else to the idle ones."""
+    def release(self, connection: Connection, error: BaseException | None = None) -> None:
+        """Give a connection back: to whoever waits for one, else to the idle ones.
+
+        `error` is what its use ended with; where a statement may have been broken off it is thrown away.
+        """
         if connection.is_closed():
             return
-        if self._closed or connection.is_in_transaction():
+        if self._closed or connection.is_in_transaction() or isinstance(error, asyncio.CancelledError | TimeoutError):
             self.discard(connection)
             return
         if self._budget.starving and self._yields():
@@ -165,8 +168,15 @@ class Pool:
 
     async def fetchval(self, query: str, *args: Any) -> Any:
         """Run one statement, return the first column of its first row (None without rows)."""
-        async with _Lease(self) as connection:
-            return await connection.fetchval(query, *args)
+        # On the way of every read, so without the ado of a lease.
+        connection = await self.acquire()
+        try:
+            found = await connection.fetchval(query, *args)
+        except BaseException as error:
+            self.release(connection, error)
+            raise
+        self.release(connection)
+        return found
 
     async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:
         """Run one statement, return its first row."""
@@ -281,10 +291,7 @@ class _Lease:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, asyncio.CancelledError | TimeoutError):
-            self._pool.discard(self._connection)
-        else:
-            self._pool.release(self._connection)
+        self._pool.release(self._connection, error)
 
 
 async def _close(connection: Connection) -> None:

@@ -99,6 +99,11 @@ def stop() -> None:
     _tracing = _Off()
 
 
+def on() -> bool:
+    """Whether spans are made."""
+    return isinstance(_tracing, _On)
+
+
 def span(name: str, **attributes: Any) -> AbstractContextManager[Any]:
     """A part of what is being done, for a `with` block. In names of attributes `__` stands for a dot."""
     return _tracing.span(name, **attributes)

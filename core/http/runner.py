@@ -61,22 +61,26 @@ class Runner:
         `renew` looks up the actor anew, for as long as a subscription lasts; None where none can be answered.
         `refused` is why the token that came with it is not good: raised unless the operation has no use for one.
         """
-        slug = context.workspace.slug
-        logged = REQUEST.set((context.request_id, slug))
+        logged = REQUEST.set((context.request_id, context.workspace.slug))
+        run = self._traced if tracing.on() else self._run
         try:
-            with tracing.request(context.extra.get("traceparent", ""), crm__workspace=slug) as span:
-                try:
-                    answer = await self._run(context, parameters, queries_only, refused, renew, staleness)
-                except (Refusal, ClientError) as error:
-                    tracing.tell(span, codes=(error.code,))
-                    raise
-                if isinstance(answer, Answer):
-                    tracing.tell(span, answer.kind, answer.operation, answer.codes)
-                else:
-                    tracing.tell(span, "subscription", parameters.operation or "")
-                return answer
+            return await run(context, parameters, queries_only, refused, renew, staleness)
         finally:
             REQUEST.reset(logged)
+
+    async def _traced(self, context: RequestContext, parameters: Parameters, *how: Any) -> Answer | Subscription:
+        slug = context.workspace.slug
+        with tracing.request(context.extra.get("traceparent", ""), crm__workspace=slug) as span:
+            try:
+                answer = await self._run(context, parameters, *how)
+            except (Refusal, ClientError) as error:
+                tracing.tell(span, codes=(error.code,))
+                raise
+            if isinstance(answer, Answer):
+                tracing.tell(span, answer.kind, answer.operation, answer.codes)
+            else:
+                tracing.tell(span, "subscription", parameters.operation or "")
+            return answer
 
     async def _run(
         self,

@@ -135,6 +135,8 @@ class Measure:
 
     def cost(self, variables: Mapping[str, Any], limits: Limits) -> int:
         """Rows times fields for given (coerced) variables."""
+        if not self.size.rows:
+            return self.size.constant
         values: list[int] = []
         for constant, terms in self.steps:
             total = constant
