@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import Any
 
 import pytest
-from graphql import build_schema, get_introspection_query, parse
+from graphql import Token, build_schema, get_introspection_query, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -202,3 +203,32 @@ def test_cost_equals_that_of_the_document_written_out(a: str, b: str, c: str, n:
         return measurer.measure(document.definitions[0]).cost({"n": n, "m": m}, LIMITS)  # type: ignore[arg-type]
 
     assert of(head) == of(f"{{ customer {{ {whole} }} }}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "query($n: Int) { customers(first: $n) { nodes { id ...F } } } fragment F on Customer { tags }",
+        "{ customers { nodes { unknown } } }",
+        "{ customers(",
+        "{ customers " + "{ nodes { contacts " * 20 + "{ totalCount }" + "} }" * 20 + "}",
+    ],
+    ids=["good", "unknown", "syntax", "deep"],
+)
+def test_a_document_that_is_let_go_of_is_no_garbage(text: str) -> None:
+    def alive() -> int:
+        return sum(isinstance(found, Token | Prepared) for found in gc.get_objects())
+
+    gc.collect()
+    before = alive()
+    kept = prepared(text)
+    shapes = [o.shape(o.coerce({"n": 3})) for o in kept.operations.values()]  # type: ignore[arg-type]
+    assert shapes in ([], [(("n", 3),)])
+    gc.collect()
+    gc.disable()
+    try:
+        assert alive() > before
+        del kept
+        assert alive() == before
+    finally:
+        gc.enable()

@@ -94,8 +94,7 @@ class Question:
         """The question of an operation. Raises GraphQLError as `selection_of` does."""
         operation, selection = selection_of(composition, asked, limits)
         uses = _Uses(selection)
-        assert operation.prepared.document is not None
-        visit(operation.prepared.document, uses)
+        visit(operation.document, uses)
         used = {n: v for n, v in sorted(selection.document.variables.items()) if n in uses.names}
         key = (composition, asked.text, asked.operation, orjson.dumps(used, default=str))
         return cls(composition, operation, selection, used, key)

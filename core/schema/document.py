@@ -48,11 +48,16 @@ class Operation:
     """One operation of a document, with the plans made for it so far."""
 
     def __init__(
-        self, schema: GraphQLSchema, node: OperationDefinitionNode, prepared: Prepared, measure: Measure
+        self,
+        schema: GraphQLSchema,
+        document: DocumentNode,
+        node: OperationDefinitionNode,
+        measure: Measure,
+        deciding: _Deciding,
     ) -> None:
         self.schema = schema
+        self.document = document
         self.node = node
-        self.prepared = prepared
         self.measure = measure
         self.kind: str = node.operation.value
         self.name = node.name.value if node.name else ""
@@ -66,7 +71,7 @@ class Operation:
                 self._optional.add(name)
         #: Those of a scalar type, by far the most, are coerced and named by shorter ways.
         self._scalars = {name: s for name, type_ in self.variables.items() if (s := _scalar(type_)) is not None}
-        self._shapes = {name: self._shaper(name) for name in self.variables}
+        self._shapes = {name: self._shaper(name, deciding) for name in self.variables}
         self._plans: OrderedDict[Any, Read] = OrderedDict()
 
     def coerce(self, given: dict[str, Any]) -> dict[str, Any] | list[GraphQLError]:
@@ -103,11 +108,11 @@ class Operation:
         shapes = self._shapes
         return tuple([(name, shapes[name](value)) for name, value in variables.items()])
 
-    def _shaper(self, name: str) -> Callable[[Any], Any]:
+    def _shaper(self, name: str, deciding: _Deciding) -> Callable[[Any], Any]:
         """What names the part of a variable's values that decides the SQL text."""
-        if name in self.prepared.sizes:
+        if name in deciding.sizes:
             return _itself
-        if name in self.prepared.searches:
+        if name in deciding.searches:
             return _words
         if self._scalars.get(name) not in (None, GraphQLBoolean):
             return _given
@@ -154,10 +159,6 @@ class Prepared:
         self.errors = errors
         self.operations: dict[str, Operation] = {}
         self.fragments: dict[str, FragmentDefinitionNode] = {}
-        #: Variables that are page sizes, which stand in the SQL text.
-        self.sizes: set[str] = set()
-        #: Variables that are searched for.
-        self.searches: set[str] = set()
 
     def operation(self, name: str | None) -> Operation | GraphQLError:
         """The operation to run; an error where the name does not choose exactly one."""
@@ -174,12 +175,15 @@ class Prepared:
 class _Deciding(Visitor):
     """Finds the variables whose values decide the SQL text where a type alone does not say so."""
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.found = {"first": prepared.sizes, "last": prepared.sizes, "search": prepared.searches}
+        #: Those that are page sizes, which stand in the SQL text.
+        self.sizes: set[str] = set()
+        #: Those that are searched for.
+        self.searches: set[str] = set()
 
     def enter_argument(self, node: ArgumentNode, *_: Any) -> None:
-        found = self.found.get(node.name.value)
+        found = {"first": self.sizes, "last": self.sizes, "search": self.searches}.get(node.name.value)
         if found is not None and isinstance(node.value, VariableNode):
             found.add(node.value.name.value)
 
@@ -191,6 +195,7 @@ def prepare(schema: GraphQLSchema, text: str, limits: Limits) -> Prepared:
         return Prepared(None, [GraphQLError(excess, extensions={"code": "LIMIT_EXCEEDED"})])
     try:
         document = parse(text, max_tokens=limits.tokens)
+        _unlink(document)
         measures = _measure(schema, document, limits)
         if isinstance(measures, GraphQLError):
             return Prepared(document, [measures])
@@ -203,7 +208,8 @@ def prepare(schema: GraphQLSchema, text: str, limits: Limits) -> Prepared:
             code = {"code": "BAD_USER_INPUT"}
             return Prepared(None, [GraphQLError("Text must not hold lone surrogates.", extensions=code)])
         fault.extensions = {"code": "GRAPHQL_PARSE_FAILED"}
-        return Prepared(None, [fault])
+        # It is kept, but not the parser that raised it.
+        return Prepared(None, [fault.with_traceback(None)])
     except RecursionError:
         code = {"code": "GRAPHQL_PARSE_FAILED"}
         return Prepared(None, [GraphQLError("The document is nested too deeply.", extensions=code)])
@@ -211,14 +217,24 @@ def prepare(schema: GraphQLSchema, text: str, limits: Limits) -> Prepared:
         e.extensions = {"code": "GRAPHQL_VALIDATION_FAILED", **(e.extensions or {})}
     prepared = Prepared(document, errors[:MAX_ERRORS])
     if not errors:
-        visit(document, _Deciding(prepared))
+        deciding = _Deciding()
+        visit(document, deciding)
         for definition in document.definitions:
             if isinstance(definition, FragmentDefinitionNode):
                 prepared.fragments[definition.name.value] = definition
             elif isinstance(definition, OperationDefinitionNode):
                 name = definition.name.value if definition.name else ""
-                prepared.operations[name] = Operation(schema, definition, prepared, measures[name])
+                prepared.operations[name] = Operation(schema, document, definition, measures[name], deciding)
     return prepared
+
+
+def _unlink(document: DocumentNode) -> None:
+    """Part a document's tokens, which know one another: else only a search for garbage would find what is let go of."""
+    token = document.loc and document.loc.start_token
+    while token:
+        following = token.next
+        token.prev = token.next = None
+        token = following
 
 
 def _measure(schema: GraphQLSchema, document: DocumentNode, limits: Limits) -> dict[str, Measure] | GraphQLError:

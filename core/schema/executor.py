@@ -101,8 +101,7 @@ def plain(value: Any) -> Any:
 
 async def through_executor(running: Running, operation: Operation) -> Answer:
     """Run an operation whose fields are not all reads of records; what is `ready` is spliced in."""
-    document = operation.prepared.document
-    assert document is not None
+    document = operation.document
     result: Any = execute(
         running.composition.schema,
         document,
