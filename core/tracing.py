@@ -111,8 +111,6 @@ def span(name: str, **attributes: Any) -> AbstractContextManager[Any]:
 
 def statement(sql: str) -> AbstractContextManager[Any]:
     """The span of a statement, with its text."""
-    if isinstance(_tracing, _Off):
-        return _OFF
     return _tracing.span("statement", db__system__name="postgresql", db__query__text=sql[:LONGEST])
 
 

@@ -111,13 +111,17 @@ class Runner:
                 return await self._subscribe(context, Asked(query, parameters.operation, parameters.variables), renew)
         pool = services.database.pool(workspace)
 
-        async def fetch(text: str, values: Sequence[Any]) -> bytes | None:
+        async def timed(text: str, values: Sequence[Any]) -> bytes | None:
             began = time.perf_counter()
-            with tracing.statement(text):
-                found: bytes | None = await pool.fetchval(text, *values)
+            found: bytes | None = await pool.fetchval(text, *values)
             STATEMENTS.observe(time.perf_counter() - began)
             return found
 
+        async def traced(text: str, values: Sequence[Any]) -> bytes | None:
+            with tracing.statement(text):
+                return await timed(text, values)
+
+        fetch = traced if tracing.on() else timed
         stale, replica = None, services.database.replica
         if replica is not None and staleness is not None:
             stale = replica.reading(workspace, staleness, fetch)
