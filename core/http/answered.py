@@ -1,7 +1,7 @@
 """The requests that were answered: noted one by one, counted and logged many at a time.
 
 A request does not wait for what is written of it, and what that takes does not push out of the processor's caches what
-the next request needs: counted and logged at once, each cost a tenth more.
+the next request needs: counted and logged at once, each cost nearly a tenth more.
 """
 
 from __future__ import annotations
