@@ -137,8 +137,12 @@ class Pool:
     def release(self, connection: Connection, error: BaseException | None = None) -> None:
         """Give a connection back: to whoever waits for one, else to the idle ones.
 
-        `error` is what its use ended with; where a statement may have been broken off it is thrown away.
+        `error` is what its use ended with; where a statement may have been broken off it is thrown away. Raises
+        DatabaseError where the server had ended it, and that was on the way when it was used.
         """
+        if isinstance(error, asyncpg.InternalClientError):
+            self.discard(connection)
+            raise DatabaseError("the database has ended the connection") from error
         if connection.is_closed():
             return
         if self._closed or connection.is_in_transaction() or isinstance(error, asyncio.CancelledError | TimeoutError):

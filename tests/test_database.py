@@ -242,6 +242,32 @@ async def test_pool_recovers_when_its_connections_are_killed(database: Database,
     assert pool.size == 1
 
 
+async def test_a_connection_that_has_just_been_ended_is_told_as_such(
+    database: Database, empty: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = database.pool(empty)
+    async with pool.connection() as first:
+        pass
+
+    async def ended(*_: object) -> None:
+        # The server's last word has been read, and that it has hung up has not.
+        raise asyncpg.InternalClientError("cannot switch to state 13")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncpg.Connection, "fetchval", ended)
+        with pytest.raises(DatabaseError, match="has ended the connection"):
+            await pool.fetchval("select 1")
+    assert first.is_closed() or first not in pool.idle
+    with pytest.raises(DatabaseError, match="has ended the connection"):
+        async with pool.connection() as second:
+            await ended()
+    assert second is not first
+    assert await pool.fetchval("select 1") == 1
+    await database.budget.settle()
+    assert first.is_closed()
+    assert second.is_closed()
+
+
 async def test_cancelled_waiter_loses_no_connection(narrow: Database, empty: Workspace) -> None:
     pool = narrow.pool(empty)
     held = [await pool.acquire(), await pool.acquire()]
