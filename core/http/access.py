@@ -13,7 +13,7 @@ from core.log import logger
 from core.settings import Settings
 
 if TYPE_CHECKING:
-    from core.http.answered import Request
+    from core.http.answered import AnsweredRequest
 
 #: Clients choose the names of operations; of longer ones this many characters are written.
 NAME = 100
@@ -30,7 +30,7 @@ class AccessLog:
         self.at_once = self.on and not self._json
         self._log = logger(_NAME)
 
-    def write(self, requests: Sequence[Request]) -> None:
+    def write(self, requests: Sequence[AnsweredRequest]) -> None:
         """Write a line for each request."""
         if not self._json:
             for request in requests:
@@ -40,13 +40,13 @@ class AccessLog:
         sys.stderr.flush()
 
 
-def _line(request: Request) -> bytes:
+def _line(request: AnsweredRequest) -> bytes:
     stamp = datetime.fromtimestamp(request.at, UTC)
     line = {"event": "request", "level": "info", "logger": _NAME, "timestamp": stamp, **_facts(request)}
     return orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
 
 
-def _facts(request: Request) -> dict[str, Any]:
+def _facts(request: AnsweredRequest) -> dict[str, Any]:
     return {
         "request_id": request.request_id,
         "workspace": request.workspace,

@@ -21,7 +21,7 @@ SETTLE_SECONDS = 0.25
 SETTLE_REQUESTS = 1_000
 
 
-class Request(NamedTuple):
+class AnsweredRequest(NamedTuple):
     """What is known of a request that was answered, and never what was in it.
 
     `at` is when, in seconds since 1970; `seconds` how long it took; `status` that of HTTP, 0 on a socket.
@@ -45,7 +45,7 @@ class Answered:
     def __init__(self, metrics: Metrics, access: AccessLog) -> None:
         self._metrics = metrics
         self._access = access
-        self._noted: list[Request] = []
+        self._noted: list[AnsweredRequest] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def note(
@@ -63,7 +63,7 @@ class Answered:
     ) -> None:
         """Note one request that has just been answered, after so many `seconds`."""
         self._noted.append(
-            Request(
+            AnsweredRequest(
                 time.time(),
                 seconds,
                 request_id,

@@ -26,6 +26,7 @@ from core.schema.composition import Composition
 from core.schema.document import Operation
 from core.schema.execute import run
 from core.schema.mutate import Mutator
+from core.schema.running import Fetch
 
 LOG = logger("crm.http")
 
@@ -62,13 +63,13 @@ class Runner:
         `refused` is why the token that came with it is not good: raised unless the operation has no use for one.
         """
         logged = REQUEST.set((context.request_id, context.workspace.slug))
-        run = self._traced if tracing.on() else self._run
+        run = self._in_span if tracing.on() else self._run
         try:
             return await run(context, parameters, queries_only, refused, renew, staleness)
         finally:
             REQUEST.reset(logged)
 
-    async def _traced(self, context: RequestContext, parameters: Parameters, *how: Any) -> Answer | Subscription:
+    async def _in_span(self, context: RequestContext, parameters: Parameters, *how: Any) -> Answer | Subscription:
         slug = context.workspace.slug
         with tracing.request(context.extra.get("traceparent", ""), crm__workspace=slug) as span:
             try:
@@ -111,26 +112,22 @@ class Runner:
                 return await self._subscribe(context, Asked(query, parameters.operation, parameters.variables), renew)
         pool = services.database.pool(workspace)
 
-        async def timed(text: str, values: Sequence[Any]) -> bytes | None:
+        async def fetch(text: str, values: Sequence[Any]) -> bytes | None:
             began = time.perf_counter()
             found: bytes | None = await pool.fetchval(text, *values)
             STATEMENTS.observe(time.perf_counter() - began)
             return found
 
-        async def traced(text: str, values: Sequence[Any]) -> bytes | None:
-            with tracing.statement(text):
-                return await timed(text, values)
-
-        fetch = traced if tracing.on() else timed
+        read = _traced(fetch) if tracing.on() else fetch
         stale, replica = None, services.database.replica
         if replica is not None and staleness is not None:
-            stale = replica.reading(workspace, staleness, fetch)
+            stale = replica.reading(workspace, staleness, read)
         at_once = services.database.settings.bulk_job_records
         mutator = Mutator(lambda: services.database.transaction(workspace), at_once)
         return await run(
             composition,
             context,
-            fetch,
+            read,
             query,
             parameters.variables,
             parameters.operation,
@@ -181,6 +178,14 @@ class Runner:
             # Apollo's clients look for this message, and for the status 200.
             raise Refusal(200, "PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound")
         return found
+
+
+def _traced(fetch: Fetch) -> Fetch:
+    async def traced(text: str, values: Sequence[Any]) -> bytes | None:
+        with tracing.statement(text):
+            return await fetch(text, values)
+
+    return traced
 
 
 def _needs_no_token(composition: Composition, operation: Operation | GraphQLError) -> bool:

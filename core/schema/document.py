@@ -69,8 +69,6 @@ class Operation:
             self.variables[name] = type_from_ast(schema, definition.type)  # type: ignore[assignment]
             if definition.default_value is None and not isinstance(definition.type, NonNullTypeNode):
                 self._optional.add(name)
-        #: Those of a scalar type, by far the most, are coerced and named by shorter ways.
-        self._scalars = {name: s for name, type_ in self.variables.items() if (s := _scalar(type_)) is not None}
         self._shapes = {name: self._shaper(name, deciding) for name in self.variables}
         self._plans: OrderedDict[Any, Read] = OrderedDict()
 
@@ -78,19 +76,9 @@ class Operation:
         """The coerced variables, or what is wrong with them."""
         coerced = {}
         for name, type_ in self.variables.items():
-            value = given.get(name, Undefined)
-            if value is Undefined:
-                if name in self._optional:
-                    continue
-                return self._coerce(given)
-            scalar = self._scalars.get(name)
-            try:
-                if scalar is None or value is None:
-                    value = coerce_input_value(value, type_)
-                else:
-                    value = scalar.coerce_input_value(value)
-            except Exception:  # noqa: BLE001 - whatever a scalar raises means that a value is not of it
-                value = Undefined
+            if name not in given and name in self._optional:
+                continue
+            value = coerce_input_value(given[name], type_) if name in given else Undefined
             if value is Undefined:
                 return self._coerce(given)
             coerced[name] = value
@@ -114,9 +102,11 @@ class Operation:
             return _itself
         if name in deciding.searches:
             return _words
-        if self._scalars.get(name) not in (None, GraphQLBoolean):
+        type_ = self.variables[name]
+        nullable = get_nullable_type(type_)
+        if isinstance(nullable, GraphQLScalarType) and nullable is not GraphQLBoolean:
             return _given
-        return partial(shape, type_=self.variables[name])
+        return partial(shape, type_=type_)
 
     def plan(self, key: Any) -> Read | None:
         """The plan kept under a key."""
@@ -132,11 +122,6 @@ class Operation:
         self._plans[key] = plan
         if len(self._plans) > 100:
             self._plans.popitem(last=False)
-
-
-def _scalar(type_: GraphQLInputType) -> GraphQLScalarType | None:
-    nullable = get_nullable_type(type_)
-    return nullable if isinstance(nullable, GraphQLScalarType) else None
 
 
 def _itself(value: Any) -> Any:

@@ -135,7 +135,7 @@ class Measure:
 
     def cost(self, variables: Mapping[str, Any], limits: Limits) -> int:
         """Rows times fields for given (coerced) variables."""
-        if not self.size.rows:
+        if self.fixed:
             return self.size.constant
         values: list[int] = []
         for constant, terms in self.steps:
